@@ -1,0 +1,3 @@
+//! Floor 2: public formats → [`sample::Sample`] → batches of tensors; and the `shapes` world.
+
+pub mod sample;

@@ -1,0 +1,30 @@
+//! **pixelllm**: pixel-aligned language models on [Burn](https://burn.dev).
+//!
+//! Every word that the language model writes also gets a place in the image (Xu et al., *Pixel
+//! Aligned Language Models*, CVPR 2024). The floors of the house, from the ground up:
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`geometry`], [`error`], [`backend`] | boxes and points, the error type, the only names of backends |
+//! | [`model`] | vision encoders, prompt adapter, language model, heads, losses |
+//! | [`metrics`] | scores on plain data |
+//! | [`data`] | public formats → samples → batches, and the `shapes` world |
+//! | [`experiment`] | the TOML schema |
+//! | [`training`], [`tasks`] | the learner; narrate, describe, locate |
+//! | [`report`], [`cli`] | pages and pictures; the command line |
+//!
+//! A floor may use those below it, never one above: see `docs/src/architecture.md`.
+
+pub mod backend;
+pub mod cli;
+pub mod data;
+pub mod error;
+pub mod experiment;
+pub mod geometry;
+pub mod metrics;
+pub mod model;
+pub mod report;
+pub mod tasks;
+pub mod training;
+
+pub use error::{Error, Result};

@@ -1,0 +1,3 @@
+//! Locations out.
+
+pub mod points;

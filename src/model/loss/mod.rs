@@ -1,0 +1,4 @@
+//! Losses (`spec/losses.md`).
+
+pub mod point;
+pub mod text;

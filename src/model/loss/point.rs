@@ -1,0 +1,1 @@
+//! Point loss (`spec/losses.md` §2).

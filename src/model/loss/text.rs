@@ -1,0 +1,1 @@
+//! Text loss (`spec/losses.md` §1).

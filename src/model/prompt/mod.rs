@@ -1,0 +1,5 @@
+//! Locations in: the prompt encoder (`spec/model.md` §5) and the prompt adapter (§6).
+
+pub mod adapter;
+pub mod location;
+pub mod two_way;
