@@ -8,6 +8,7 @@
 //! Config structs derive serde rather than Burn's `Config`: Burn's derive has no defaults on
 //! reading and ignores unknown keys in silence, and an experiment must do neither.
 
+pub mod activation;
 pub mod heads;
 pub mod language;
 pub mod loss;
