@@ -99,12 +99,7 @@ pub enum Error {
 
 impl Error {
     /// An [`Error::Io`] about `path`; for `map_err`.
-    pub fn io(
-        action: &'static str,
-        path: impl AsRef<Path>,
-    ) -> impl FnOnce(std::io::Error) -> Self + use<> + 'static
-    where
-    {
+    pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_path_buf();
         move |source| Self::Io { action, path, source }
     }
