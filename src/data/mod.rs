@@ -1,3 +1,5 @@
 //! Floor 2: public formats → [`sample::Sample`] → batches of tensors; and the `shapes` world.
 
+pub mod alignment;
 pub mod sample;
+pub mod tokenizer;

@@ -15,3 +15,32 @@ pub mod loss;
 pub mod pixel_llm;
 pub mod prompt;
 pub mod vision;
+
+/// A setting from which no module can be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigProblem {
+    /// The key, relative to the config that was checked.
+    pub key: String,
+    /// What is wrong with its value.
+    pub problem: String,
+    /// What would be right.
+    pub allowed: String,
+}
+
+impl ConfigProblem {
+    /// The same problems seen from the table that holds `key`.
+    pub fn under(key: &str, problems: Vec<Self>) -> Vec<Self> {
+        let nest = |problem: Self| Self { key: format!("{key}.{}", problem.key), ..problem };
+        problems.into_iter().map(nest).collect()
+    }
+
+    /// A problem unless `heads` divide `width`.
+    pub fn heads(key: &str, heads: usize, width: usize) -> Option<Self> {
+        let divides = heads > 0 && width.is_multiple_of(heads);
+        (!divides).then(|| Self {
+            key: key.to_string(),
+            problem: format!("{heads} heads do not divide a width of {width}"),
+            allowed: format!("a divisor of {width}"),
+        })
+    }
+}

@@ -1,11 +1,15 @@
 //! Language models: visual tokens as a prefix in, one feature and one row of logits per token out.
 
+pub mod decoding;
 pub mod git;
 
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use git::GitConfig;
+use super::ConfigProblem;
+use git::{GitConfig, GitDecoder, GitState};
 
 /// Which language model writes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +25,41 @@ impl Default for LanguageConfig {
     }
 }
 
+impl LanguageConfig {
+    /// A model for visual tokens of width `visual_width` and texts over `vocabulary`.
+    pub fn init(
+        &self,
+        visual_width: usize,
+        vocabulary: Vocabulary,
+        device: &Device,
+    ) -> LanguageModel {
+        match self {
+            Self::Git(config) => LanguageModel::Git(config.init(visual_width, vocabulary, device)),
+        }
+    }
+
+    /// Width `D` of the features.
+    pub fn width(&self) -> usize {
+        match self {
+            Self::Git(config) => config.width,
+        }
+    }
+
+    /// Longest text that the model can read or write, in tokens.
+    pub fn max_text_tokens(&self) -> usize {
+        match self {
+            Self::Git(config) => config.max_positions,
+        }
+    }
+
+    /// What cannot be built; keys are relative to this table.
+    pub fn validate(&self) -> Vec<ConfigProblem> {
+        match self {
+            Self::Git(config) => config.validate(),
+        }
+    }
+}
+
 /// What a tokenizer tells the model: the size of the vocabulary and its special ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vocabulary {
@@ -32,4 +71,87 @@ pub struct Vocabulary {
     pub begin: i64,
     /// Last token of every text.
     pub end: i64,
+}
+
+/// What a language model reads: `R` rows, each with its own visual tokens.
+#[derive(Debug, Clone)]
+pub struct LanguageInput {
+    /// Visual tokens, `[R, Q, visual width]`.
+    pub visual: Tensor<3>,
+    /// Instruction before the text, `[R, C]`, padded.
+    pub context: Option<Tensor<2, Int>>,
+    /// Text, `[R, L]`: begin, words, end, padding.
+    pub text: Tensor<2, Int>,
+}
+
+/// What a language model says about each text token.
+#[derive(Debug, Clone)]
+pub struct LanguageOutput {
+    /// Scores of the token that follows, `[R, L, V]`.
+    pub logits: Tensor<3>,
+    /// Features that the point head reads, `[R, L, D]`: the state after the token was read.
+    pub features: Tensor<3>,
+}
+
+/// The language model of a run.
+#[derive(Module, Debug)]
+pub enum LanguageModel {
+    /// The small GIT-style decoder.
+    Git(GitDecoder),
+}
+
+/// Where a text in progress stands: everything read so far, so that each new token costs one row.
+#[derive(Debug, Clone)]
+pub enum LanguageState {
+    /// Keys and values of the GIT-style decoder.
+    Git(GitState),
+}
+
+impl LanguageModel {
+    /// Logits and features at every text token; teacher forcing.
+    pub fn forward(&self, input: LanguageInput) -> LanguageOutput {
+        let features = self.features(input);
+        LanguageOutput { logits: self.logits(features.clone()), features }
+    }
+
+    /// Features at every text token without the vocabulary layer, `[R, L, D]`.
+    pub fn features(&self, input: LanguageInput) -> Tensor<3> {
+        let mut state = self.begin(input.visual, input.context);
+        self.read(&mut state, input.text)
+    }
+
+    /// `features`: `[R, L, D]` → scores of the token that follows, `[R, L, V]`.
+    pub fn logits(&self, features: Tensor<3>) -> Tensor<3> {
+        match self {
+            Self::Git(decoder) => decoder.logits(features),
+        }
+    }
+
+    /// Reads the prefix: `visual` `[R, Q, visual width]` and `context` `[R, C]`.
+    pub fn begin(&self, visual: Tensor<3>, context: Option<Tensor<2, Int>>) -> LanguageState {
+        match self {
+            Self::Git(decoder) => LanguageState::Git(decoder.begin(visual, context)),
+        }
+    }
+
+    /// Reads the next tokens `[R, L]` of each text; their features `[R, L, D]`.
+    pub fn read(&self, state: &mut LanguageState, tokens: Tensor<2, Int>) -> Tensor<3> {
+        match (self, state) {
+            (Self::Git(decoder), LanguageState::Git(state)) => decoder.read(state, tokens),
+        }
+    }
+
+    /// The vocabulary that the model writes in.
+    pub fn vocabulary(&self) -> Vocabulary {
+        match self {
+            Self::Git(decoder) => decoder.vocabulary(),
+        }
+    }
+
+    /// Longest text that the model can read or write, in tokens.
+    pub fn max_text_tokens(&self) -> usize {
+        match self {
+            Self::Git(decoder) => decoder.max_positions(),
+        }
+    }
 }

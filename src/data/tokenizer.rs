@@ -1,0 +1,372 @@
+//! [`Tokenizer`]: texts ↔ ids (`spec/data.md` §1.1), over the `tokenizers` crate.
+//!
+//! Read from a `tokenizer.json` (BERT's WordPiece, T5's SentencePiece), or trained on the texts of
+//! an experiment. Special tokens are added here and not by the file's post-processor: texts are
+//! `begin w… end`, contexts `w… end`.
+
+mod training;
+
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+
+use tokenizers::ModelWrapper;
+
+use crate::error::{Error, Result};
+use crate::model::language::Vocabulary;
+
+/// Names of the special tokens in the two published families, BERT's first.
+const PAD: [&str; 2] = ["[PAD]", "<pad>"];
+const UNKNOWN: [&str; 2] = ["[UNK]", "<unk>"];
+const BEGIN: [&str; 2] = ["[CLS]", "<s>"];
+const END: [&str; 2] = ["[SEP]", "</s>"];
+
+/// What a user can do about a tokenizer that cannot be used.
+const HELP: &str = "Give a tokenizer.json with a WordPiece or a Unigram (SentencePiece) model.";
+
+/// Texts ↔ ids.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    vocabulary: Vocabulary,
+    marking: Marking,
+}
+
+/// How pieces say where words begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Marking {
+    /// Pieces inside a word begin with this: WordPiece's `##`.
+    Inside(String),
+    /// Pieces that begin a word begin with this: SentencePiece's `▁`.
+    Start(&'static str),
+}
+
+/// A text as ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// Begin, words, end; not padded.
+    pub ids: Vec<i64>,
+    /// Per id, the bytes of the text that it stands for; `None` for special tokens.
+    pub offsets: Vec<Option<Range<usize>>>,
+}
+
+/// A word of a decoded text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// Its pieces, joined.
+    pub text: String,
+    /// Its pieces' places among the ids.
+    pub token_range: Range<usize>,
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it is no tokenizer or
+    /// lacks what the model needs.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = fs::read(path).map_err(Error::io("read", path))?;
+        Self::from_json(&bytes).map_err(|problem| Error::format(path, problem, HELP))
+    }
+
+    /// Trains a lower-casing WordPiece of at most `vocabulary_size` ids, special tokens included.
+    /// The same texts give the same ids, in whatever order they come.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where the texts have no words, or more characters than the vocabulary has
+    /// room for.
+    pub fn train(
+        texts: impl IntoIterator<Item = impl AsRef<str>>,
+        vocabulary_size: usize,
+    ) -> Result<Self> {
+        let json = training::train(texts, vocabulary_size)?;
+        Self::from_json(json.to_string().as_bytes())
+            .map_err(|problem| Error::Compute { problem, help: HELP.to_string() })
+    }
+
+    /// Writes a `tokenizer.json` that [`Tokenizer::from_file`] and other tools read.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let json = self.inner.to_string(true).map_err(|error| {
+            Error::format(path, format!("cannot write the tokenizer: {error}"), HELP)
+        })?;
+        fs::write(path, json).map_err(Error::io("write", path))
+    }
+
+    /// What the model must know.
+    pub fn vocabulary(&self) -> Vocabulary {
+        self.vocabulary
+    }
+
+    /// Begin, words, end; cut to `max_tokens` (the end is lost where the text is too long).
+    ///
+    /// # Errors
+    /// [`Error::Compute`] where the tokenizer's own rules fail on the text.
+    pub fn encode(&self, text: &str, max_tokens: usize) -> Result<Encoded> {
+        let (pieces, spans) = self.pieces(text)?;
+        let mut ids = vec![self.vocabulary.begin];
+        let mut offsets = vec![None];
+        ids.extend(pieces);
+        offsets.extend(spans.into_iter().map(Some));
+        ids.push(self.vocabulary.end);
+        offsets.push(None);
+        ids.truncate(max_tokens);
+        offsets.truncate(max_tokens);
+        Ok(Encoded { ids, offsets })
+    }
+
+    /// Words, end; cut to `max_tokens`.
+    ///
+    /// # Errors
+    /// [`Error::Compute`] where the tokenizer's own rules fail on the text.
+    pub fn encode_context(&self, text: &str, max_tokens: usize) -> Result<Vec<i64>> {
+        let (mut ids, _) = self.pieces(text)?;
+        ids.push(self.vocabulary.end);
+        ids.truncate(max_tokens);
+        Ok(ids)
+    }
+
+    /// The text of `ids`: words up to the first end or padding, one space apart.
+    pub fn decode(&self, ids: &[i64]) -> String {
+        let words: Vec<_> = self.words(ids).into_iter().map(|word| word.text).collect();
+        words.join(" ")
+    }
+
+    /// The words of `ids` up to the first end or padding, and which ids they came from.
+    pub fn words(&self, ids: &[i64]) -> Vec<Word> {
+        let first = usize::from(ids.first() == Some(&self.vocabulary.begin));
+        let mut words: Vec<Word> = Vec::new();
+        for (index, &id) in ids.iter().enumerate().skip(first) {
+            if id == self.vocabulary.end || id == self.vocabulary.pad {
+                break;
+            }
+            let piece = self.piece(id);
+            let (begins, text) = match &self.marking {
+                Marking::Inside(mark) => match piece.strip_prefix(mark.as_str()) {
+                    Some(rest) => (false, rest),
+                    None => (true, piece.as_str()),
+                },
+                Marking::Start(mark) => match piece.strip_prefix(mark) {
+                    Some(rest) => (true, rest),
+                    None => (false, piece.as_str()),
+                },
+            };
+            match words.last_mut() {
+                Some(word) if !begins => {
+                    word.text.push_str(text);
+                    word.token_range.end = index + 1;
+                }
+                _ => words.push(Word { text: text.to_string(), token_range: index..index + 1 }),
+            }
+        }
+        words
+    }
+
+    /// Ids and byte ranges of a text's pieces, without special tokens.
+    fn pieces(&self, text: &str) -> Result<(Vec<i64>, Vec<Range<usize>>)> {
+        let encoding = self.inner.encode(text, false).map_err(|error| Error::Compute {
+            problem: format!("cannot tokenize {text:?}: {error}"),
+            help: HELP.to_string(),
+        })?;
+        let ids = encoding.get_ids().iter().map(|&id| i64::from(id)).collect();
+        let spans = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
+        Ok((ids, spans))
+    }
+
+    /// How an id is spelled; ids that no piece has (a model's table may be larger) are unknown.
+    fn piece(&self, id: i64) -> String {
+        u32::try_from(id)
+            .ok()
+            .and_then(|id| self.inner.id_to_token(id))
+            .unwrap_or_else(|| UNKNOWN[0].to_string())
+    }
+
+    fn from_json(json: &[u8]) -> Result<Self, String> {
+        let mut inner = tokenizers::Tokenizer::from_bytes(json)
+            .map_err(|error| format!("not a tokenizer: {error}"))?;
+        // Cutting, padding and special tokens are ours; a caption that spells "[SEP]" is text.
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|error| error.to_string())?;
+        inner.set_encode_special_tokens(true);
+
+        let marking = match inner.get_model() {
+            ModelWrapper::WordPiece(model) => {
+                Marking::Inside(model.continuing_subword_prefix.clone())
+            }
+            ModelWrapper::Unigram(_) => Marking::Start("▁"),
+            ModelWrapper::BPE(_) => return Err("models of type BPE are not supported".into()),
+            ModelWrapper::WordLevel(_) => {
+                return Err("models of type WordLevel are not supported".into());
+            }
+        };
+        let id = |names: [&str; 2]| {
+            let id = names.iter().find_map(|name| inner.token_to_id(name)).map(i64::from);
+            id.ok_or_else(|| format!("has neither {:?} nor {:?}", names[0], names[1]))
+        };
+        id(UNKNOWN)?;
+        let pad = id(PAD)?;
+        let size = inner.get_vocab(true).into_values().max().map_or(0, |last| last as usize + 1);
+        // T5 has no begin: its decoder starts from padding.
+        let vocabulary = Vocabulary { size, pad, begin: id(BEGIN).unwrap_or(pad), end: id(END)? };
+        Ok(Self { inner, vocabulary, marking })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const TEXTS: [&str; 4] = [
+        "A red circle, left of the Square.",
+        "the red square and the blue circle",
+        "A Blue square; a red square",
+        "circle left of square",
+    ];
+
+    fn trained() -> Tokenizer {
+        Tokenizer::train(TEXTS, 200).unwrap()
+    }
+
+    #[test]
+    fn special_tokens_come_first() {
+        let vocabulary = trained().vocabulary();
+        assert_eq!((vocabulary.pad, vocabulary.begin, vocabulary.end), (0, 2, 3));
+        assert!(vocabulary.size > 4 && vocabulary.size <= 200);
+    }
+
+    #[test]
+    fn frequent_words_are_one_piece_and_text_survives() {
+        let tokenizer = trained();
+        let encoded = tokenizer.encode("The RED square", 16).unwrap();
+        assert_eq!(encoded.ids.len(), 5, "begin, three words, end");
+        assert_eq!(encoded.offsets, [None, Some(0..3), Some(4..7), Some(8..14), None]);
+        assert_eq!(tokenizer.decode(&encoded.ids), "the red square");
+        assert_eq!(tokenizer.encode_context("The RED square", 16).unwrap(), encoded.ids[1..]);
+    }
+
+    #[test]
+    fn unseen_words_are_several_pieces_of_one_word() {
+        let tokenizer = trained();
+        let text = "Qué squared";
+        let encoded = tokenizer.encode(text, 32).unwrap();
+        let words = tokenizer.words(&encoded.ids);
+        // No word began with "q"; the accent is two bytes long.
+        assert_eq!(words.len(), 2);
+        assert_eq!(words[0].text, "[UNK]");
+        assert_eq!(words[1].text, "squared");
+        assert_eq!(words[1].token_range, 2..encoded.ids.len() - 1);
+        assert!(words[1].token_range.len() >= 2);
+        assert_eq!(encoded.offsets[1], Some(0..4), "an unknown word is one piece");
+        let last = encoded.offsets[encoded.ids.len() - 2].clone().unwrap();
+        assert_eq!(&text[last], "d");
+    }
+
+    #[test]
+    fn long_texts_lose_their_end() {
+        let tokenizer = trained();
+        let encoded = tokenizer.encode("red red red red", 3).unwrap();
+        assert_eq!(encoded.ids.len(), 3);
+        assert_eq!(encoded.offsets.len(), 3);
+        assert_eq!(encoded.ids[1], encoded.ids[2]);
+        assert_eq!(tokenizer.encode("", 3).unwrap().ids, [2, 3]);
+    }
+
+    #[test]
+    fn decoding_stops_at_the_first_end_or_padding() {
+        let tokenizer = trained();
+        let red = tokenizer.encode("red", 8).unwrap().ids[1];
+        assert_eq!(tokenizer.decode(&[2, red, red, 3, red, 0]), "red red");
+        assert_eq!(tokenizer.decode(&[2, red, 0, red]), "red");
+        assert_eq!(tokenizer.decode(&[2, 3, 3]), "");
+        assert_eq!(tokenizer.decode(&[2, 9999]), "[UNK]");
+        assert_eq!(tokenizer.decode(&[]), "");
+    }
+
+    #[test]
+    fn special_tokens_spelled_in_a_text_are_text() {
+        let tokenizer = trained();
+        let ids = tokenizer.encode("red [SEP] red [PAD]", 32).unwrap().ids;
+        assert_eq!(ids.iter().filter(|&&id| id == 3 || id == 0).count(), 1, "{ids:?}");
+    }
+
+    #[test]
+    fn the_same_texts_give_the_same_ids_in_any_order() {
+        let ids = |texts: &[&str]| Tokenizer::train(texts, 60).unwrap().inner.get_vocab(true);
+        let first = ids(&TEXTS);
+        assert_eq!(first.len(), 60);
+        let mut reversed = TEXTS;
+        reversed.reverse();
+        for _ in 0..3 {
+            assert_eq!(ids(&TEXTS), first);
+            assert_eq!(ids(&reversed), first);
+        }
+    }
+
+    #[test]
+    fn a_saved_tokenizer_reads_back_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tokenizer.json");
+        let tokenizer = trained();
+        tokenizer.save(&path).unwrap();
+        let read = Tokenizer::from_file(&path).unwrap();
+        assert_eq!(read.vocabulary(), tokenizer.vocabulary());
+        for text in TEXTS.iter().chain(&["[SEP] unheard-of words"]) {
+            assert_eq!(read.encode(text, 40).unwrap(), tokenizer.encode(text, 40).unwrap());
+        }
+        let again = directory.path().join("again.json");
+        read.save(&again).unwrap();
+        assert_eq!(fs::read(path).unwrap(), fs::read(again).unwrap());
+    }
+
+    #[test]
+    fn sentencepiece_words_begin_with_their_mark() {
+        let json = r#"{"version":"1.0","added_tokens":[],"normalizer":null,
+            "pre_tokenizer":{"type":"Metaspace","replacement":"▁","prepend_scheme":"always"},
+            "post_processor":null,"decoder":null,
+            "model":{"type":"Unigram","unk_id":2,"vocab":[["<pad>",0.0],["</s>",0.0],["<unk>",0.0],
+            ["▁red",-1.0],["▁squ",-1.0],["are",-1.0]]}}"#;
+        let tokenizer = Tokenizer::from_json(json.as_bytes()).unwrap();
+        assert_eq!(
+            tokenizer.vocabulary(),
+            Vocabulary { size: 6, pad: 0, begin: 0, end: 1 },
+            "T5 begins with padding"
+        );
+        let ids = tokenizer.encode("red square", 16).unwrap().ids;
+        assert_eq!(ids, [0, 3, 4, 5, 1]);
+        let words = tokenizer.words(&ids);
+        assert_eq!(words[0], Word { text: "red".into(), token_range: 1..2 });
+        assert_eq!(words[1], Word { text: "square".into(), token_range: 2..4 });
+    }
+
+    #[test]
+    fn unusable_files_and_texts_are_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tokenizer.json");
+        assert!(matches!(Tokenizer::from_file(&path), Err(Error::Io { .. })));
+        for (content, problem) in [
+            ("", "not a tokenizer"),
+            ("{\"version\": 1", "not a tokenizer"),
+            (r#"{"version":"1.0","model":{"type":"BPE","vocab":{},"merges":[]}}"#, "BPE"),
+            (
+                r###"{"version":"1.0","model":{"type":"WordPiece","unk_token":"[UNK]",
+                "continuing_subword_prefix":"##","max_input_chars_per_word":100,
+                "vocab":{"[UNK]":0,"[PAD]":1}}}"###,
+                "[SEP]",
+            ),
+        ] {
+            fs::write(&path, content).unwrap();
+            let error = Tokenizer::from_file(&path).unwrap_err();
+            assert!(matches!(error, Error::Format { .. }), "{error:?}");
+            let message = error.to_string();
+            assert!(message.contains("tokenizer.json") && message.contains(problem), "{message}");
+        }
+        assert!(matches!(Tokenizer::train([" \t"], 100), Err(Error::Usage { .. })));
+        assert!(matches!(Tokenizer::train(TEXTS, 10), Err(Error::Usage { .. })));
+    }
+}

@@ -1,0 +1,81 @@
+//! Writing texts token by token (`spec/inference.md` §4).
+
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{Device, Int, Tensor};
+
+use super::{LanguageModel, Vocabulary};
+
+/// The logit of a token that must not follow.
+const FORBIDDEN: f32 = -10_000.0;
+
+/// Texts that a model wrote: `R` rows of `M` tokens.
+#[derive(Debug, Clone)]
+pub struct Generated {
+    /// `[R, M]`: begin, words, end; end again in what is left.
+    pub tokens: Tensor<2, Int>,
+    /// Log-probability of each token, `[R, M]`; 0 at begin and after the first end.
+    pub log_probs: Tensor<2>,
+}
+
+impl Generated {
+    /// Σ log-probability / number of words, `[R]`: the end counts in the sum, not in the number.
+    pub fn scores(&self, vocabulary: &Vocabulary) -> Tensor<1> {
+        let words = self.tokens.clone().not_equal_elem(vocabulary.end).float().sum_dim(1) - 1.0;
+        let scores = self.log_probs.clone().sum_dim(1) / words.clamp_min(1.0);
+        scores.squeeze_dim(1)
+    }
+}
+
+/// Takes the most probable token at each step, the same never twice in a row. The last of
+/// `max_tokens` is always an end; more tokens than the model has positions cannot be asked for.
+///
+/// # Shapes
+/// - `visual`: `[R, Q, visual width]`
+/// - `context`: `[R, C]`
+pub fn greedy(
+    model: &LanguageModel,
+    visual: Tensor<3>,
+    context: Option<Tensor<2, Int>>,
+    max_tokens: usize,
+) -> Generated {
+    let (rows, device) = (visual.dims()[0], visual.device());
+    let mut state = model.begin(visual, context);
+    let next = |tokens: Tensor<2, Int>| {
+        let features = model.read(&mut state, tokens);
+        model.logits(features).squeeze_dim(1)
+    };
+    let max_tokens = max_tokens.min(model.max_text_tokens());
+    greedy_by(next, rows, max_tokens, &model.vocabulary(), &device)
+}
+
+/// Greedy decoding over any `next`: the last token of each row `[R, 1]` → logits `[R, V]`.
+fn greedy_by(
+    mut next: impl FnMut(Tensor<2, Int>) -> Tensor<2>,
+    rows: usize,
+    max_tokens: usize,
+    vocabulary: &Vocabulary,
+    device: &Device,
+) -> Generated {
+    let mut previous = Tensor::<2, Int>::full([rows, 1], vocabulary.begin, device);
+    let mut tokens = vec![previous.clone()];
+    let mut log_probs = vec![Tensor::<2>::zeros([rows, 1], device)];
+    let ids = Tensor::<1, Int>::arange(0..vocabulary.size as i64, device).unsqueeze::<2>();
+    for _ in 2..max_tokens {
+        let logits = next(previous.clone());
+        let repeated = ids.clone().equal(previous.clone());
+        let suppressed = logits.clone().clamp_max(FORBIDDEN);
+        let scores = log_softmax(logits.mask_where(repeated, suppressed), 1);
+        let (best, chosen) = scores.max_dim_with_indices(1);
+        let ended = previous.equal_elem(vocabulary.end);
+        previous = chosen.mask_fill(ended.clone(), vocabulary.end);
+        tokens.push(previous.clone());
+        log_probs.push(best.mask_fill(ended, 0.0));
+        if previous.clone().equal_elem(vocabulary.end).all().into_scalar::<bool>() {
+            break;
+        }
+    }
+    let rest = max_tokens.max(1) - tokens.len();
+    tokens.push(Tensor::full([rows, rest], vocabulary.end, device));
+    log_probs.push(Tensor::zeros([rows, rest], device));
+    Generated { tokens: Tensor::cat(tokens, 1), log_probs: Tensor::cat(log_probs, 1) }
+}

@@ -1,0 +1,113 @@
+//! One layer of the GIT-style decoder: attention, then feed-forward, each with the norm after its
+//! residual.
+//!
+//! Attention is written by hand, not with Burn's fused one: under autodiff that one is decomposed
+//! into the same operations at a higher price.
+
+use burn::module::Module;
+use burn::nn::{Dropout, DropoutConfig, LayerNorm, Linear};
+use burn::tensor::activation::softmax;
+use burn::tensor::{Device, Tensor};
+
+use super::{GitConfig, layer_norm, linear};
+use crate::model::activation::Activation;
+
+/// One layer.
+#[derive(Module, Debug)]
+pub(super) struct GitLayer {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    attention_output: Linear,
+    attention_norm: LayerNorm,
+    mlp_hidden: Linear,
+    mlp_output: Linear,
+    mlp_norm: LayerNorm,
+    dropout: Dropout,
+    #[module(skip)]
+    num_heads: usize,
+    #[module(skip)]
+    activation: Activation,
+}
+
+/// Keys and values of everything that a layer has read; both `[R, heads, S, head width]`.
+#[derive(Debug, Clone)]
+pub(super) struct KeyValue {
+    keys: Tensor<4>,
+    values: Tensor<4>,
+}
+
+impl KeyValue {
+    /// Adds what was read after it.
+    pub(super) fn append(&mut self, next: Self) {
+        let join = |past: &Tensor<4>, next| Tensor::cat(vec![past.clone(), next], 2);
+        self.keys = join(&self.keys, next.keys);
+        self.values = join(&self.values, next.values);
+    }
+}
+
+impl GitLayer {
+    pub(super) fn new(config: &GitConfig, device: &Device) -> Self {
+        let square = || linear(config.width, config.width, device);
+        Self {
+            query: square(),
+            key: square(),
+            value: square(),
+            attention_output: square(),
+            attention_norm: layer_norm(config.width, 1e-5, device),
+            mlp_hidden: linear(config.width, config.mlp_width, device),
+            mlp_output: linear(config.mlp_width, config.width, device),
+            mlp_norm: layer_norm(config.width, 1e-12, device),
+            dropout: DropoutConfig::new(config.dropout).init(),
+            num_heads: config.num_heads,
+            activation: config.activation,
+        }
+    }
+
+    /// Keys and values of `rows` `[R, S, D]`.
+    pub(super) fn remember(&self, rows: Tensor<3>) -> KeyValue {
+        KeyValue {
+            keys: self.split_heads(self.key.forward(rows.clone())),
+            values: self.split_heads(self.value.forward(rows)),
+        }
+    }
+
+    /// `rows` look at `memory` where `mask` does not hide it.
+    ///
+    /// # Shapes
+    /// - `rows`, output: `[R, L, D]`
+    /// - `mask`: `[R or 1, 1, L or 1, S]`, added to the scores
+    pub(super) fn forward(
+        &self,
+        rows: Tensor<3>,
+        memory: &KeyValue,
+        mask: Option<Tensor<4>>,
+    ) -> Tensor<3> {
+        let attended = self.attend(rows.clone(), memory, mask);
+        let rows = self.attention_norm.forward(rows + self.dropout.forward(attended));
+        let hidden = self.activation.forward(self.mlp_hidden.forward(rows.clone()));
+        let hidden = self.dropout.forward(self.mlp_output.forward(hidden));
+        self.mlp_norm.forward(rows + hidden)
+    }
+
+    /// Shapes as in [`GitLayer::forward`].
+    fn attend(&self, rows: Tensor<3>, memory: &KeyValue, mask: Option<Tensor<4>>) -> Tensor<3> {
+        let head_width = rows.dims()[2] / self.num_heads;
+        // Scaling queries rather than scores touches fewer numbers.
+        let query = self.query.forward(rows).div_scalar((head_width as f64).sqrt());
+        let scores = self.split_heads(query).matmul(memory.keys.clone().swap_dims(2, 3));
+        let scores = match mask {
+            Some(mask) => scores + mask,
+            None => scores,
+        };
+        let weights = self.dropout.forward(softmax(scores, 3));
+        let mixed = weights.matmul(memory.values.clone()).swap_dims(1, 2);
+        self.attention_output.forward(mixed.flatten::<3>(2, 3))
+    }
+
+    /// `[R, S, D]` → `[R, heads, S, head width]`.
+    fn split_heads(&self, rows: Tensor<3>) -> Tensor<4> {
+        let [num_rows, length, width] = rows.dims();
+        rows.reshape([num_rows, length, self.num_heads, width / self.num_heads]).swap_dims(1, 2)
+    }
+}
