@@ -99,7 +99,10 @@ pub enum Error {
 
 impl Error {
     /// An [`Error::Io`] about `path`; for `map_err`.
-    pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
+    pub fn io<P: AsRef<Path>>(
+        action: &'static str,
+        path: P,
+    ) -> impl FnOnce(std::io::Error) -> Self + use<P> {
         let path = path.as_ref().to_path_buf();
         move |source| Self::Io { action, path, source }
     }

@@ -12,7 +12,6 @@ pub mod activation;
 pub mod heads;
 pub mod language;
 pub mod loss;
-pub mod pixel_llm;
 pub mod prompt;
 pub mod vision;
 

@@ -1,7 +1,13 @@
 //! Prompt adapter (`spec/model.md` §6): learned queries and prompt tokens read the image map.
 
+use burn::module::{Module, Param};
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Device, Distribution, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::two_way::{CROSS_ATTENTION_REDUCTION, TwoWayConfig, TwoWayTransformer};
+use crate::model::ConfigProblem;
 
 /// Sizes of the prompt adapter; defaults are the paper's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -47,4 +53,172 @@ pub enum PromptFeatures {
     Dense,
     /// Queries, then cells.
     Both,
+}
+
+impl AdapterConfig {
+    /// What cannot be built, with keys relative to this table.
+    pub fn validate(&self) -> Vec<ConfigProblem> {
+        // Cross-attention is the narrower of the two attentions.
+        let inner = self.width / CROSS_ATTENTION_REDUCTION;
+        let mut problems: Vec<_> =
+            ConfigProblem::heads("num_heads", self.num_heads, inner).into_iter().collect();
+        if self.num_queries == 0 {
+            problems.push(ConfigProblem {
+                key: "num_queries".into(),
+                problem: "no query reads the image".into(),
+                allowed: "at least 1".into(),
+            });
+        }
+        problems
+    }
+
+    /// Builds the adapter on `device`, for a fused map of `image_channels` and prompt tokens of
+    /// `prompt_width`.
+    pub fn init(
+        &self,
+        image_channels: usize,
+        prompt_width: usize,
+        device: &Device,
+    ) -> PromptAdapter {
+        let linear = |from, to| LinearConfig::new(from, to).init(device);
+        let queries = [self.num_queries, self.width];
+        let sparse = self.features != PromptFeatures::Dense;
+        let dense = self.features != PromptFeatures::Sparse;
+        let two_way = TwoWayConfig {
+            depth: self.depth,
+            width: self.width,
+            num_heads: self.num_heads,
+            mlp_width: self.mlp_width,
+        };
+        PromptAdapter {
+            queries: Param::from_tensor(Tensor::random(
+                queries,
+                Distribution::Normal(0.0, 1.0),
+                device,
+            )),
+            image_projection: linear(image_channels, self.width),
+            prompt_projection: linear(prompt_width, self.width),
+            position_projection: linear(prompt_width, self.width),
+            two_way: two_way.init(device),
+            query_heads: sparse.then(|| QueryHeads::new(self, device)),
+            cell_head: dense.then(|| linear(self.width, self.output_width)),
+        }
+    }
+}
+
+/// Reads the image for each prompt.
+#[derive(Module, Debug)]
+pub struct PromptAdapter {
+    /// `[Q, D]`
+    queries: Param<Tensor<2>>,
+    image_projection: Linear,
+    /// For sparse prompt tokens and for the "no mask" vector alike.
+    prompt_projection: Linear,
+    position_projection: Linear,
+    two_way: TwoWayTransformer,
+    query_heads: Option<QueryHeads>,
+    cell_head: Option<Linear>,
+}
+
+impl PromptAdapter {
+    /// # Shapes
+    /// - `features`: `[B, C, H, W]`, the fused map
+    /// - `prompts`: `[B, N, K, P]`, the tokens of each prompt
+    /// - `grid`: `[P, H, W]`, the encoding of the cells' places
+    /// - `no_mask`: `[P]`
+    /// - result: `[B, N, Q, D]`: one token per query, per cell, or both
+    pub fn forward(
+        &self,
+        features: Tensor<4>,
+        prompts: Tensor<4>,
+        grid: Tensor<3>,
+        no_mask: Tensor<1>,
+    ) -> Tensor<4> {
+        let [batch, rows, num_prompts, prompt_width] = prompts.dims();
+        let [num_queries, width] = self.queries.dims();
+        let count = batch * rows;
+
+        let prompts = prompts.reshape([count, num_prompts, prompt_width]);
+        let learned = self.queries.val().unsqueeze::<3>().expand([count, num_queries, width]);
+        let queries = Tensor::cat(vec![learned, self.prompt_projection.forward(prompts)], 1);
+
+        let no_mask = self.prompt_projection.forward(no_mask.unsqueeze::<3>());
+        let keys = self.image_projection.forward(cells(features)) + no_mask;
+        let [_, num_cells, _] = keys.dims();
+        let keys = keys.unsqueeze_dim::<4>(1).expand([batch, rows, num_cells, width]);
+        let positions = self.position_projection.forward(cells(grid.unsqueeze()));
+
+        let keys = keys.reshape([count, num_cells, width]);
+        let (queries, keys) = self.two_way.forward(queries, keys, positions);
+        let queries = queries.slice([0..count, 0..num_queries, 0..width]);
+        let queries = self.query_heads.as_ref().map(|heads| heads.forward(queries));
+        let keys = self.cell_head.as_ref().map(|head| head.forward(keys));
+        let tokens = Tensor::cat([queries, keys].into_iter().flatten().collect(), 1);
+        let [_, num_tokens, output_width] = tokens.dims();
+        tokens.reshape([batch, rows, num_tokens, output_width])
+    }
+}
+
+/// `[B, C, H, W]` → `[B, H·W, C]`
+fn cells(map: Tensor<4>) -> Tensor<3> {
+    let [batch, channels, height, width] = map.dims();
+    map.reshape([batch, channels, height * width]).swap_dims(1, 2)
+}
+
+/// A linear layer of its own for every query.
+#[derive(Module, Debug)]
+struct QueryHeads {
+    /// `[Q, D, output]`
+    weight: Param<Tensor<3>>,
+    /// `[Q, 1, output]`
+    bias: Param<Tensor<3>>,
+}
+
+impl QueryHeads {
+    fn new(config: &AdapterConfig, device: &Device) -> Self {
+        let shape = [config.num_queries, config.width, config.output_width];
+        // The variance of LeCun's initialisation, as every dense layer of the reference has.
+        let deviation = (config.width as f64).powf(-0.5);
+        let weight = Tensor::random(shape, Distribution::Normal(0.0, deviation), device);
+        let bias = Tensor::zeros([config.num_queries, 1, config.output_width], device);
+        Self { weight: Param::from_tensor(weight), bias: Param::from_tensor(bias) }
+    }
+
+    /// `[R, Q, D]` → `[R, Q, output]`
+    fn forward(&self, queries: Tensor<3>) -> Tensor<3> {
+        let per_query = queries.swap_dims(0, 1).matmul(self.weight.val()) + self.bias.val();
+        per_query.swap_dims(0, 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_language_model_reads_queries_cells_or_both() {
+        let device = Device::flex();
+        for (features, expected) in
+            [(PromptFeatures::Sparse, 3), (PromptFeatures::Dense, 4), (PromptFeatures::Both, 7)]
+        {
+            let config = AdapterConfig {
+                depth: 2,
+                width: 16,
+                num_heads: 2,
+                mlp_width: 32,
+                num_queries: 3,
+                output_width: 10,
+                features,
+            };
+            assert!(config.validate().is_empty());
+            let adapter = config.init(5, 6, &device);
+            let tokens = adapter.forward(
+                Tensor::ones([2, 5, 2, 2], &device),
+                Tensor::ones([2, 4, 5, 6], &device),
+                Tensor::ones([6, 2, 2], &device),
+                Tensor::ones([6], &device),
+            );
+            assert_eq!(tokens.dims(), [2, 4, expected, 10]);
+        }
+    }
 }

@@ -1,7 +1,13 @@
 //! Location prompt encoder (`spec/model.md` §5): points and boxes → sparse tokens, grids → dense ones.
 
+use std::f64::consts::TAU;
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::model::ConfigProblem;
 
 /// Sizes of the location prompt encoder; defaults are SAM's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -14,5 +20,151 @@ pub struct LocationConfig {
 impl Default for LocationConfig {
     fn default() -> Self {
         Self { width: 256 }
+    }
+}
+
+/// Kinds of points that have a learned vector each.
+const NUM_KINDS: usize = 4;
+/// Index of the vector of a positive point.
+const POSITIVE: usize = 1;
+/// Index of the vector of a box's top-left corner; the bottom-right corner's follows.
+const TOP_LEFT: usize = 2;
+
+impl LocationConfig {
+    /// What cannot be built, with keys relative to this table.
+    pub fn validate(&self) -> Vec<ConfigProblem> {
+        let odd = self.width == 0 || !self.width.is_multiple_of(2);
+        odd.then(|| ConfigProblem {
+            key: "width".into(),
+            problem: format!("a width of {} has no sine for every cosine", self.width),
+            allowed: "an even width".into(),
+        })
+        .into_iter()
+        .collect()
+    }
+
+    /// Builds the encoder on `device`.
+    pub fn init(&self, device: &Device) -> LocationEncoder {
+        let normal = |shape| Tensor::random(shape, Distribution::Normal(0.0, 1.0), device);
+        LocationEncoder {
+            frequencies: Param::from_tensor(normal([2, self.width / 2])).no_grad(),
+            kinds: Param::from_tensor(normal([NUM_KINDS, self.width])),
+            not_a_point: Param::from_tensor(normal([1, self.width])),
+            no_mask: Param::from_tensor(normal([1, self.width])),
+        }
+    }
+}
+
+/// Turns places into tokens.
+#[derive(Module, Debug)]
+pub struct LocationEncoder {
+    /// Gaussian matrix of the coordinate encoding, `[2, W / 2]`; never trained.
+    frequencies: Param<Tensor<2>>,
+    /// A vector for each kind of point (negative, positive, top-left, bottom-right), `[4, W]`.
+    kinds: Param<Tensor<2>>,
+    /// The vector of a point that is to be ignored, `[1, W]`.
+    not_a_point: Param<Tensor<2>>,
+    /// The vector that stands for "no mask prompt", `[1, W]`.
+    no_mask: Param<Tensor<2>>,
+}
+
+impl LocationEncoder {
+    /// The tokens of box prompts as the paper's model reads them (§5.1): both corners and three
+    /// fillers; a box without coordinates above 0 falls back to its four corners as points.
+    ///
+    /// # Shapes
+    /// - `boxes`: `[B, N, 4]`, xyxy in pixels of the canvas
+    /// - result: `[B, N, 5, W]`
+    pub fn boxes(&self, boxes: Tensor<3>, canvas_px: usize) -> Tensor<4> {
+        let [batch, rows, _] = boxes.dims();
+        let width = self.no_mask.dims()[1];
+        let corners = boxes.clone().reshape([batch, rows, 2, 2]);
+        let corners = self.encode_pixels(corners, canvas_px);
+        let kinds = self.kinds.val().slice([TOP_LEFT..TOP_LEFT + 2, 0..width]);
+        let filler = self.no_mask.val().reshape([1, 1, 1, width]).expand([batch, rows, 3, width]);
+        let as_box = Tensor::cat(vec![corners + kinds.unsqueeze(), filler], 2);
+
+        let is_box: Tensor<4> = boxes.clone().max_dim(2).greater_elem(0.0).float().unsqueeze_dim(3);
+        let as_points = self.corner_points(boxes, canvas_px);
+        as_box * is_box.clone() + as_points * (is_box.neg() + 1.0)
+    }
+
+    /// The four corners of each box as positive points, and one point to be ignored:
+    /// `[B, N, 4]` → `[B, N, 5, W]`.
+    fn corner_points(&self, boxes: Tensor<3>, canvas_px: usize) -> Tensor<4> {
+        let [batch, rows, _] = boxes.dims();
+        let width = self.no_mask.dims()[1];
+        // Top-left, top-right, bottom-left, bottom-right.
+        let [x0, y0, x1, y1] = [0, 1, 2, 3].map(|i| boxes.clone().narrow(2, i, 1));
+        let corners = vec![x0.clone(), y0.clone(), x1.clone(), y0, x0, y1.clone(), x1, y1];
+        let corners = Tensor::cat(corners, 2).reshape([batch, rows, 4, 2]);
+        let positive = self.kinds.val().slice([POSITIVE..POSITIVE + 1, 0..width]);
+        let points = self.encode_pixels(corners, canvas_px) + positive.unsqueeze();
+        let ignored = self.not_a_point.val().reshape([1, 1, 1, width]);
+        Tensor::cat(vec![points, ignored.expand([batch, rows, 1, width])], 2)
+    }
+
+    /// The encoding of every cell's centre: `[W, height, width]`.
+    pub fn grid(&self, height: usize, width: usize) -> Tensor<3> {
+        let centers: Vec<f32> = (0..height)
+            .flat_map(|y| {
+                (0..width).flat_map(move |x| {
+                    [(x as f32 + 0.5) / width as f32, (y as f32 + 0.5) / height as f32]
+                })
+            })
+            .collect();
+        let centers = TensorData::new(centers, [1, 1, height * width, 2]);
+        let encoded = self.encode(Tensor::from_data(centers, &self.no_mask.val().device()));
+        let [.., channels] = encoded.dims();
+        encoded.reshape([height, width, channels]).permute([2, 0, 1])
+    }
+
+    /// The vector that stands for "no mask prompt": `[W]`.
+    pub fn no_mask(&self) -> Tensor<1> {
+        self.no_mask.val().squeeze_dim(0)
+    }
+
+    /// `points`: `[B, N, K, 2]` in pixels of the canvas → `[B, N, K, W]`.
+    fn encode_pixels(&self, points: Tensor<4>, canvas_px: usize) -> Tensor<4> {
+        self.encode((points + 0.5) / canvas_px as f64)
+    }
+
+    /// `points`: `[B, N, K, 2]`, normalised to the canvas → `[B, N, K, W]`.
+    fn encode(&self, points: Tensor<4>) -> Tensor<4> {
+        let centered = points * 2.0 - 1.0;
+        let angles = centered.matmul(self.frequencies.val().unsqueeze()) * TAU;
+        Tensor::cat(vec![angles.clone().sin(), angles.cos()], 3)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_box_has_two_corners_and_fillers_and_an_empty_box_is_four_points() {
+        let device = Device::flex();
+        let encoder = LocationConfig { width: 8 }.init(&device);
+        let boxes = Tensor::<3>::from_data([[[2.0, 3.0, 8.0, 9.0], [0.0; 4]]], &device);
+        let tokens = encoder.boxes(boxes, 16);
+        assert_eq!(tokens.dims(), [1, 2, 5, 8]);
+        let token = |row: usize, i: usize| -> Vec<f32> {
+            let token = tokens.clone().slice([0..1, row..row + 1, i..i + 1, 0..8]);
+            token.into_data().try_to_vec().unwrap()
+        };
+        let vector = |t: Tensor<1>| -> Vec<f32> { t.into_data().try_to_vec().unwrap() };
+        assert_eq!(token(0, 2), vector(encoder.no_mask()));
+        assert_eq!(token(0, 4), vector(encoder.no_mask()));
+        assert_eq!(token(1, 0), token(1, 3));
+        assert_eq!(token(1, 4), vector(encoder.not_a_point.val().squeeze_dim(0)));
+    }
+
+    #[test]
+    fn the_middle_of_the_canvas_has_angle_zero() {
+        let device = Device::flex();
+        let encoder = LocationConfig { width: 6 }.init(&device);
+        let grid: Vec<f32> = encoder.grid(1, 1).into_data().try_to_vec().unwrap();
+        assert_eq!(grid, [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]);
     }
 }

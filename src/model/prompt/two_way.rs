@@ -1,1 +1,184 @@
-//! Two-way transformer (`spec/model.md` §6.1), shared by the adapter and the mask decoder.
+//! Two-way transformer (`spec/model.md` §6.1), shared by the adapter and the mask decoder: queries
+//! read the image, and the image reads the queries.
+
+use burn::module::Module;
+use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::tensor::{Device, Tensor, activation};
+
+/// Cross-attention works on the width divided by this.
+pub const CROSS_ATTENTION_REDUCTION: usize = 2;
+
+/// Sizes of a two-way transformer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TwoWayConfig {
+    /// Number of layers.
+    pub depth: usize,
+    /// Width of queries and keys.
+    pub width: usize,
+    /// Number of attention heads.
+    pub num_heads: usize,
+    /// Hidden width of the feed-forward.
+    pub mlp_width: usize,
+}
+
+impl TwoWayConfig {
+    /// Builds the transformer on `device`.
+    pub fn init(&self, device: &Device) -> TwoWayTransformer {
+        TwoWayTransformer {
+            layers: (0..self.depth).map(|index| Layer::new(self, index, device)).collect(),
+            final_attention: self.cross_attention(device),
+            final_norm: self.norm(device),
+        }
+    }
+
+    fn norm(&self, device: &Device) -> LayerNorm {
+        LayerNormConfig::new(self.width).with_epsilon(1e-5).init(device)
+    }
+
+    fn cross_attention(&self, device: &Device) -> Attention {
+        let inner = self.width / CROSS_ATTENTION_REDUCTION;
+        Attention::new(self.width, inner, self.num_heads, device)
+    }
+}
+
+/// Queries and keys that update each other.
+#[derive(Module, Debug)]
+pub struct TwoWayTransformer {
+    layers: Vec<Layer>,
+    final_attention: Attention,
+    final_norm: LayerNorm,
+}
+
+impl TwoWayTransformer {
+    /// # Shapes
+    /// - `queries`: `[R, Q, D]`; as they are here they are also their own position
+    /// - `keys`: `[R, K, D]`
+    /// - `key_positions`: `[1, K, D]`
+    /// - result: queries `[R, Q, D]` and keys `[R, K, D]`
+    pub fn forward(
+        &self,
+        queries: Tensor<3>,
+        keys: Tensor<3>,
+        key_positions: Tensor<3>,
+    ) -> (Tensor<3>, Tensor<3>) {
+        let positions = Positions { queries: queries.clone(), keys: key_positions };
+        let (queries, keys) = self
+            .layers
+            .iter()
+            .fold((queries, keys), |(q, k), layer| layer.forward(q, k, &positions));
+        let read = self.final_attention.forward(
+            queries.clone() + positions.queries,
+            keys.clone() + positions.keys,
+            keys.clone(),
+        );
+        (self.final_norm.forward(queries + read), keys)
+    }
+}
+
+/// What is added to queries and keys before every attention.
+struct Positions {
+    /// `[R, Q, D]`
+    queries: Tensor<3>,
+    /// `[1, K, D]`
+    keys: Tensor<3>,
+}
+
+#[derive(Module, Debug)]
+struct Layer {
+    self_attention: Attention,
+    norm_1: LayerNorm,
+    token_to_image: Attention,
+    norm_2: LayerNorm,
+    expand: Linear,
+    contract: Linear,
+    norm_3: LayerNorm,
+    image_to_token: Attention,
+    norm_4: LayerNorm,
+    /// The first layer sees queries that are nothing but their positions: it replaces them.
+    #[module(skip)]
+    is_first: bool,
+}
+
+impl Layer {
+    fn new(config: &TwoWayConfig, index: usize, device: &Device) -> Self {
+        let TwoWayConfig { width, num_heads, mlp_width, .. } = *config;
+        Self {
+            self_attention: Attention::new(width, width, num_heads, device),
+            norm_1: config.norm(device),
+            token_to_image: config.cross_attention(device),
+            norm_2: config.norm(device),
+            expand: LinearConfig::new(width, mlp_width).init(device),
+            contract: LinearConfig::new(mlp_width, width).init(device),
+            norm_3: config.norm(device),
+            image_to_token: config.cross_attention(device),
+            norm_4: config.norm(device),
+            is_first: index == 0,
+        }
+    }
+
+    fn forward(
+        &self,
+        queries: Tensor<3>,
+        keys: Tensor<3>,
+        positions: &Positions,
+    ) -> (Tensor<3>, Tensor<3>) {
+        let placed = |queries: &Tensor<3>| queries.clone() + positions.queries.clone();
+        let queries = if self.is_first {
+            self.self_attention.forward(queries.clone(), queries.clone(), queries)
+        } else {
+            let query = placed(&queries);
+            queries.clone() + self.self_attention.forward(query.clone(), query, queries)
+        };
+        let queries = self.norm_1.forward(queries);
+
+        let placed_keys = keys.clone() + positions.keys.clone();
+        let read = self.token_to_image.forward(placed(&queries), placed_keys.clone(), keys.clone());
+        let queries = self.norm_2.forward(queries + read);
+
+        let hidden = activation::relu(self.expand.forward(queries.clone()));
+        let queries = self.norm_3.forward(queries + self.contract.forward(hidden));
+
+        let written = self.image_to_token.forward(placed_keys, placed(&queries), queries.clone());
+        (queries, self.norm_4.forward(keys + written))
+    }
+}
+
+/// Multi-head attention whose inner width may be smaller than its outer one.
+#[derive(Module, Debug)]
+struct Attention {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    #[module(skip)]
+    num_heads: usize,
+}
+
+impl Attention {
+    fn new(width: usize, inner: usize, num_heads: usize, device: &Device) -> Self {
+        let projection = || LinearConfig::new(width, inner).init(device);
+        Self {
+            query: projection(),
+            key: projection(),
+            value: projection(),
+            output: LinearConfig::new(inner, width).init(device),
+            num_heads,
+        }
+    }
+
+    /// `query`: `[R, Q, D]`; `key`, `value`: `[R, K, D]`; result: `[R, Q, D]`.
+    fn forward(&self, query: Tensor<3>, key: Tensor<3>, value: Tensor<3>) -> Tensor<3> {
+        let heads = |x: Tensor<3>| {
+            let [rows, count, inner] = x.dims();
+            x.reshape([rows, count, self.num_heads, inner / self.num_heads]).swap_dims(1, 2)
+        };
+        let query = heads(self.query.forward(query));
+        let key = heads(self.key.forward(key));
+        let value = heads(self.value.forward(value));
+        let [rows, num_heads, count, head_width] = query.dims();
+        let logits = (query * (head_width as f64).powf(-0.5)).matmul(key.swap_dims(2, 3));
+        let attended = activation::softmax(logits, 3).matmul(value);
+        let attended = attended.swap_dims(1, 2).reshape([rows, count, num_heads * head_width]);
+        self.output.forward(attended)
+    }
+}

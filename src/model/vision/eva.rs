@@ -1,9 +1,22 @@
 //! EVA-02 image encoder (`spec/model.md` §2).
 
+use burn::module::{Module, Param};
+use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::tensor::{Device, Distribution, Tensor, activation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Resampling, Stem};
+use super::drop_path::DropPath;
+use super::resize::{Kernel, resize_map};
+use super::rotary::Rotary;
+use super::stem::PatchEmbedding;
+use super::{Resampling, Stem, stem_problem};
+use crate::model::ConfigProblem;
+
+/// Epsilon of the norms around blocks.
+const BLOCK_EPSILON: f64 = 1e-6;
+/// Epsilon of the norm inside the feed-forward.
+const INNER_EPSILON: f64 = 1e-5;
 
 /// Sizes of an EVA-02 encoder; defaults are EVA-02-L/14.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -45,5 +58,216 @@ impl Default for EvaConfig {
             resampling: Resampling::Jax,
             stem: Stem::Patch,
         }
+    }
+}
+
+impl EvaConfig {
+    /// What cannot be built, with keys relative to this table.
+    pub fn validate(&self) -> Vec<ConfigProblem> {
+        let mut problems = Vec::new();
+        if self.num_heads == 0 || !self.width.is_multiple_of(self.num_heads * 4) {
+            problems.push(ConfigProblem {
+                key: "num_heads".into(),
+                problem: format!("{} heads on a width of {}", self.num_heads, self.width),
+                allowed: "heads that divide the width into multiples of 4 (rotary pairs in two \
+                          directions)"
+                    .into(),
+            });
+        }
+        problems.extend(stem_problem(self.stem, self.patch_px));
+        problems
+    }
+
+    /// Hidden width of the feed-forward.
+    pub fn hidden_width(&self) -> usize {
+        (self.width as f64 * self.mlp_ratio) as usize
+    }
+
+    /// Builds the encoder on `device`.
+    pub fn init(&self, device: &Device) -> Eva {
+        let grid = self.pretrain_image_px / self.patch_px;
+        let norm = || LayerNormConfig::new(self.width).with_epsilon(BLOCK_EPSILON).init(device);
+        Eva {
+            patch_embedding: PatchEmbedding::new(self.stem, self.width, self.patch_px, device),
+            class_token: table([1, 1, self.width], device),
+            positions: table([1, 1 + grid * grid, self.width], device),
+            blocks: (0..self.depth).map(|index| Block::new(self, index, device)).collect(),
+            norm: self.final_norm.then(norm),
+            head_width: self.width / self.num_heads,
+            pretrain_grid: grid,
+            resampling: self.resampling,
+        }
+    }
+}
+
+/// A learned table. Published weights replace it; from scratch it starts small.
+fn table<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
+    Param::from_tensor(Tensor::random(shape, Distribution::Normal(0.0, 0.02), device))
+}
+
+/// The EVA-02 encoder.
+#[derive(Module, Debug)]
+pub struct Eva {
+    patch_embedding: PatchEmbedding,
+    class_token: Param<Tensor<3>>,
+    positions: Param<Tensor<3>>,
+    blocks: Vec<Block>,
+    norm: Option<LayerNorm>,
+    #[module(skip)]
+    head_width: usize,
+    #[module(skip)]
+    pretrain_grid: usize,
+    #[module(skip)]
+    resampling: Resampling,
+}
+
+impl Eva {
+    /// The map without the CLS token.
+    ///
+    /// # Shapes
+    /// - `images`: `[B, 3, S, S]`, normalised
+    /// - result: `[B, D, H, W]`
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
+        let (tokens, [height, width]) = self.encode(images);
+        let [batch, count, channels] = tokens.dims();
+        let cells = tokens.slice([0..batch, 1..count, 0..channels]);
+        cells.swap_dims(1, 2).reshape([batch, channels, height, width])
+    }
+
+    /// All tokens, CLS first.
+    ///
+    /// # Shapes
+    /// - `images`: `[B, 3, S, S]`, normalised
+    /// - result: `[B, 1 + H·W, D]`
+    pub fn tokens(&self, images: Tensor<4>) -> Tensor<3> {
+        self.encode(images).0
+    }
+
+    fn encode(&self, images: Tensor<4>) -> (Tensor<3>, [usize; 2]) {
+        let map = self.patch_embedding.forward(images);
+        let [batch, width, rows, columns] = map.dims();
+        let cells = map.reshape([batch, width, rows * columns]).swap_dims(1, 2);
+        let class = self.class_token.val().repeat_dim(0, batch);
+        let tokens = Tensor::cat(vec![class, cells], 1) + self.positions_on([rows, columns]);
+        let rotary = Rotary::new([rows, columns], self.head_width, &tokens.device());
+        let tokens = self.blocks.iter().fold(tokens, |x, block| block.forward(x, &rotary));
+        let tokens = match &self.norm {
+            Some(norm) => norm.forward(tokens),
+            None => tokens,
+        };
+        (tokens, [rows, columns])
+    }
+
+    /// The position table on a grid, CLS first: `[1, 1 + H·W, D]`.
+    fn positions_on(&self, [rows, columns]: [usize; 2]) -> Tensor<3> {
+        let table = self.positions.val();
+        let side = self.pretrain_grid;
+        if [rows, columns] == [side, side] {
+            return table;
+        }
+        let [_, count, width] = table.dims();
+        let class = table.clone().slice([0..1, 0..1, 0..width]);
+        let cells = table.slice([0..1, 1..count, 0..width]);
+        let map = cells.swap_dims(1, 2).reshape([1, width, side, side]);
+        let map = resize_map(map, [rows, columns], Kernel::Cubic, self.resampling);
+        let cells = map.reshape([1, width, rows * columns]).swap_dims(1, 2);
+        Tensor::cat(vec![class, cells], 1)
+    }
+}
+
+/// `x += attention(norm(x))`, `x += feed_forward(norm(x))`.
+#[derive(Module, Debug)]
+struct Block {
+    norm_1: LayerNorm,
+    attention: Attention,
+    norm_2: LayerNorm,
+    feed_forward: FeedForward,
+    drop_path: DropPath,
+}
+
+impl Block {
+    fn new(config: &EvaConfig, index: usize, device: &Device) -> Self {
+        let norm = || LayerNormConfig::new(config.width).with_epsilon(BLOCK_EPSILON).init(device);
+        Self {
+            norm_1: norm(),
+            attention: Attention::new(config, device),
+            norm_2: norm(),
+            feed_forward: FeedForward::new(config, device),
+            drop_path: DropPath::of_block(config.drop_path, index, config.depth),
+        }
+    }
+
+    /// `x`: `[B, 1 + H·W, D]`
+    fn forward(&self, x: Tensor<3>, rotary: &Rotary) -> Tensor<3> {
+        let attended = self.attention.forward(self.norm_1.forward(x.clone()), rotary);
+        let x = x + self.drop_path.forward(attended);
+        let fed = self.feed_forward.forward(self.norm_2.forward(x.clone()));
+        x + self.drop_path.forward(fed)
+    }
+}
+
+/// Self-attention with rotary positions; query and value have a bias, the key has none.
+#[derive(Module, Debug)]
+struct Attention {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    #[module(skip)]
+    num_heads: usize,
+}
+
+impl Attention {
+    fn new(config: &EvaConfig, device: &Device) -> Self {
+        let linear = |bias| LinearConfig::new(config.width, config.width).with_bias(bias);
+        Self {
+            query: linear(true).init(device),
+            key: linear(false).init(device),
+            value: linear(true).init(device),
+            output: linear(true).init(device),
+            num_heads: config.num_heads,
+        }
+    }
+
+    /// `x`: `[B, 1 + H·W, D]`
+    fn forward(&self, x: Tensor<3>, rotary: &Rotary) -> Tensor<3> {
+        let [batch, count, width] = x.dims();
+        let head_width = width / self.num_heads;
+        // [B, heads, 1 + H·W, head]
+        let heads =
+            |x: Tensor<3>| x.reshape([batch, count, self.num_heads, head_width]).swap_dims(1, 2);
+        let query = rotary.forward(heads(self.query.forward(x.clone())));
+        let key = rotary.forward(heads(self.key.forward(x.clone())));
+        let value = heads(self.value.forward(x));
+        let logits = (query * (head_width as f64).powf(-0.5)).matmul(key.swap_dims(2, 3));
+        let attended = activation::softmax(logits, 3).matmul(value);
+        self.output.forward(attended.swap_dims(1, 2).reshape([batch, count, width]))
+    }
+}
+
+/// SwiGLU with a norm before its last layer.
+#[derive(Module, Debug)]
+struct FeedForward {
+    gate: Linear,
+    up: Linear,
+    norm: LayerNorm,
+    down: Linear,
+}
+
+impl FeedForward {
+    fn new(config: &EvaConfig, device: &Device) -> Self {
+        let (width, hidden) = (config.width, config.hidden_width());
+        Self {
+            gate: LinearConfig::new(width, hidden).init(device),
+            up: LinearConfig::new(width, hidden).init(device),
+            norm: LayerNormConfig::new(hidden).with_epsilon(INNER_EPSILON).init(device),
+            down: LinearConfig::new(hidden, width).init(device),
+        }
+    }
+
+    /// `x`: `[B, 1 + H·W, D]`
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let gate = activation::silu(self.gate.forward(x.clone()));
+        self.down.forward(self.norm.forward(gate * self.up.forward(x)))
     }
 }

@@ -1,13 +1,31 @@
 //! Image encoders and their fusion (`spec/model.md` §1–4).
 
+pub mod drop_path;
 pub mod eva;
+pub mod resize;
+pub mod rotary;
 pub mod sam;
+pub mod stem;
+mod windowed_attention;
 
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use eva::EvaConfig;
-use sam::SamConfig;
+use super::ConfigProblem;
+use eva::{Eva, EvaConfig};
+use resize::{Kernel, resize_map};
+use sam::{Sam, SamConfig};
+
+/// Mean and standard deviation of RGB for EVA-02 (those of CLIP), on pixels from 0 to 255.
+const EVA_PIXELS: PixelStatistics = PixelStatistics {
+    mean: [0.481_454_66 * 255.0, 0.457_827_5 * 255.0, 0.408_210_73 * 255.0],
+    deviation: [0.268_629_54 * 255.0, 0.261_302_58 * 255.0, 0.275_777_11 * 255.0],
+};
+/// The same for SAM (those of ImageNet).
+const SAM_PIXELS: PixelStatistics =
+    PixelStatistics { mean: [123.675, 116.28, 103.53], deviation: [58.395, 57.12, 57.375] };
 
 /// Which encoders look at the image, and how their maps become one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -60,4 +78,173 @@ pub enum Resampling {
     Jax,
     /// Keys kernel a = −0.75, never antialiased: what the public PyTorch checkpoints were trained with.
     Torch,
+}
+
+impl VisionConfig {
+    /// What cannot be built, with keys relative to this table.
+    pub fn validate(&self, canvas_px: usize) -> Vec<ConfigProblem> {
+        let mut problems = Vec::new();
+        if self.eva.is_none() && self.sam.is_none() {
+            problems.push(ConfigProblem {
+                key: "eva".into(),
+                problem: "there is no image encoder".into(),
+                allowed: "[model.vision.eva], [model.vision.sam] or both".into(),
+            });
+        }
+        let patches = [
+            ("eva.patch_px", self.eva.as_ref().map(|eva| eva.patch_px)),
+            ("sam.patch_px", self.sam.as_ref().map(|sam| sam.patch_px)),
+        ];
+        for (key, patch) in patches {
+            if patch.is_some_and(|patch| patch == 0 || patch > canvas_px) {
+                problems.push(ConfigProblem {
+                    key: key.into(),
+                    problem: format!("no patch of this size fits a canvas of {canvas_px} pixels"),
+                    allowed: format!("1 to {canvas_px}"),
+                });
+            }
+        }
+        let of = ConfigProblem::under;
+        problems.extend(self.eva.iter().flat_map(|eva| of("eva", eva.validate())));
+        problems.extend(self.sam.iter().flat_map(|sam| of("sam", sam.validate())));
+        problems
+    }
+
+    /// Channels of the fused map.
+    pub fn output_channels(&self) -> usize {
+        let eva = self.eva.as_ref().map_or(0, |eva| eva.width);
+        eva + self.sam.as_ref().map_or(0, |sam| sam.output_channels)
+    }
+
+    /// Builds the encoders on `device`.
+    pub fn init(&self, device: &Device) -> Vision {
+        Vision {
+            eva: self.eva.as_ref().map(|eva| eva.init(device)),
+            sam: self.sam.as_ref().map(|sam| sam.init(device)),
+            fusion: self.fusion,
+        }
+    }
+}
+
+/// A convolutional stem halves the grid until one cell is a patch.
+fn stem_problem(stem: Stem, patch_px: usize) -> Option<ConfigProblem> {
+    let impossible = stem == Stem::Convolutional && (patch_px < 2 || !patch_px.is_power_of_two());
+    impossible.then(|| ConfigProblem {
+        key: "patch_px".into(),
+        problem: format!("a convolutional stem cannot make patches of {patch_px} pixels"),
+        allowed: "a power of 2, or stem = \"patch\"".into(),
+    })
+}
+
+/// What pixels are normalised with.
+#[derive(Debug, Clone, Copy)]
+struct PixelStatistics {
+    mean: [f32; 3],
+    deviation: [f32; 3],
+}
+
+/// The image encoders.
+#[derive(Module, Debug)]
+pub struct Vision {
+    eva: Option<Eva>,
+    sam: Option<Sam>,
+    #[module(skip)]
+    fusion: FusionGrid,
+}
+
+/// What the encoders saw.
+#[derive(Debug, Clone)]
+pub struct VisionFeatures {
+    /// All maps on one grid, channels of EVA-02 first: `[B, D, H, W]`.
+    pub fused: Tensor<4>,
+    /// SAM's map on its own grid, for the mask decoder: `[B, D, H, W]`.
+    pub sam: Option<Tensor<4>>,
+}
+
+impl Vision {
+    /// # Shapes
+    /// - `images`: `[B, 3, S, S]`, RGB 0–255
+    /// - `padding_mask`: `[B, S, S]`, 1 on the image, 0 on the padding
+    pub fn forward(&self, images: Tensor<4>, padding_mask: Tensor<3>) -> VisionFeatures {
+        let mask: Tensor<4> = padding_mask.unsqueeze_dim(1);
+        let input = |pixels| normalise(images.clone(), mask.clone(), pixels);
+        let eva = self.eva.as_ref().map(|eva| eva.forward(input(EVA_PIXELS)));
+        let sam = self.sam.as_ref().map(|sam| sam.forward(input(SAM_PIXELS)));
+        let maps = [eva, sam.clone()].into_iter().flatten().collect();
+        VisionFeatures { fused: self.fuse(maps), sam }
+    }
+
+    /// Brings maps `[B, D, H, W]` to one grid and concatenates their channels. Maps are resized by
+    /// the reference's convention whatever the encoders' own tables use.
+    fn fuse(&self, maps: Vec<Tensor<4>>) -> Tensor<4> {
+        let grid = |map: &Tensor<4>| [map.dims()[2], map.dims()[3]];
+        let target = match self.fusion {
+            FusionGrid::First => maps.first().map(grid),
+            FusionGrid::Largest => maps.iter().map(grid).max_by_key(|[height, _]| *height),
+        };
+        let resized = maps.into_iter().map(|map| {
+            let target = target.unwrap_or(grid(&map));
+            resize_map(map, target, Kernel::Cubic, Resampling::Jax)
+        });
+        Tensor::cat(resized.collect(), 1)
+    }
+}
+
+/// Pixels to zero mean and unit deviation; padding is exactly zero afterwards.
+///
+/// # Shapes
+/// - `images`: `[B, 3, S, S]`
+/// - `mask`: `[B, 1, S, S]`
+fn normalise(images: Tensor<4>, mask: Tensor<4>, pixels: PixelStatistics) -> Tensor<4> {
+    let device = images.device();
+    let channels = |values: [f32; 3]| Tensor::<1>::from_data(values, &device).reshape([1, 3, 1, 1]);
+    (images - channels(pixels.mean)) / channels(pixels.deviation) * mask
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_maps_are_fused_on_the_largest_grid() {
+        let device = Device::flex();
+        let config = VisionConfig {
+            eva: Some(EvaConfig {
+                width: 16,
+                depth: 1,
+                num_heads: 2,
+                patch_px: 4,
+                pretrain_image_px: 16,
+                ..EvaConfig::default()
+            }),
+            sam: Some(SamConfig {
+                width: 12,
+                depth: 1,
+                num_heads: 2,
+                patch_px: 8,
+                window_tokens: 2,
+                global_blocks: vec![],
+                pretrain_image_px: 16,
+                output_channels: 6,
+                ..SamConfig::default()
+            }),
+            fusion: FusionGrid::Largest,
+        };
+        let vision = config.init(&device);
+        let images = Tensor::ones([2, 3, 16, 16], &device) * 100.0;
+        let features = vision.forward(images, Tensor::ones([2, 16, 16], &device));
+        assert_eq!(features.fused.dims(), [2, config.output_channels(), 4, 4]);
+        assert_eq!(features.sam.unwrap().dims(), [2, 6, 2, 2]);
+    }
+
+    #[test]
+    fn padding_is_zero_after_normalisation() {
+        let device = Device::flex();
+        let mask = Tensor::<4>::from_data([[[[1.0, 0.0]]]], &device);
+        let images = Tensor::<4>::zeros([1, 3, 1, 2], &device);
+        let out: Vec<f32> = normalise(images, mask, SAM_PIXELS).into_data().try_to_vec().unwrap();
+        assert!((out[0] + 123.675 / 58.395).abs() < 1e-5);
+        assert_eq!(out[1], 0.0);
+    }
 }

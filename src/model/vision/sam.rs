@@ -1,9 +1,24 @@
 //! SAM ViT image encoder (`spec/model.md` §3).
 
+use burn::module::{Initializer, Module, Param};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d};
+use burn::tensor::{Device, Distribution, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Resampling, Stem};
+use super::drop_path::DropPath;
+use super::resize::{Kernel, resize_map};
+use super::stem::PatchEmbedding;
+use super::windowed_attention::WindowedAttention;
+use super::{Resampling, Stem, stem_problem};
+use crate::model::ConfigProblem;
+use crate::model::activation::Activation;
+
+/// Epsilon of every norm.
+const EPSILON: f64 = 1e-6;
+/// Standard deviation of initial kernels.
+pub(super) const INITIAL_DEVIATION: f64 = 0.02;
 
 /// Sizes of a SAM encoder; defaults are SAM ViT-H/16.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +44,8 @@ pub struct SamConfig {
     pub output_channels: usize,
     /// Largest drop-path rate; block `i` of `n` has `i / (n - 1)` of it.
     pub drop_path: f64,
+    /// Non-linearity of the feed-forward.
+    pub activation: Activation,
     /// How position tables are resized to the grid of the canvas.
     pub resampling: Resampling,
     /// How pixels become tokens.
@@ -48,8 +65,163 @@ impl Default for SamConfig {
             pretrain_image_px: 1024,
             output_channels: 256,
             drop_path: 0.5,
+            activation: Activation::Gelu,
             resampling: Resampling::Jax,
             stem: Stem::Patch,
         }
+    }
+}
+
+impl SamConfig {
+    /// What cannot be built, with keys relative to this table.
+    pub fn validate(&self) -> Vec<ConfigProblem> {
+        let mut problems = Vec::new();
+        if self.num_heads == 0 || !self.width.is_multiple_of(self.num_heads) {
+            problems.push(ConfigProblem {
+                key: "num_heads".into(),
+                problem: format!(
+                    "{} heads do not divide a width of {}",
+                    self.num_heads, self.width
+                ),
+                allowed: "a divisor of the width".into(),
+            });
+        }
+        if let Some(block) = self.global_blocks.iter().find(|&&block| block >= self.depth) {
+            problems.push(ConfigProblem {
+                key: "global_blocks".into(),
+                problem: format!("there is no block {block}"),
+                allowed: format!("blocks from 0 to {}", self.depth.saturating_sub(1)),
+            });
+        }
+        if self.window_tokens == 0 {
+            problems.push(ConfigProblem {
+                key: "window_tokens".into(),
+                problem: "0".into(),
+                allowed: "a window of at least one token".into(),
+            });
+        }
+        problems.extend(stem_problem(self.stem, self.patch_px));
+        problems
+    }
+
+    /// Builds the encoder on `device`.
+    pub fn init(&self, device: &Device) -> Sam {
+        let grid = self.pretrain_image_px / self.patch_px;
+        let positions = Tensor::random(
+            [1, self.width, grid, grid],
+            Distribution::Normal(0.0, INITIAL_DEVIATION),
+            device,
+        );
+        Sam {
+            patch_embedding: PatchEmbedding::new(self.stem, self.width, self.patch_px, device),
+            positions: Param::from_tensor(positions),
+            blocks: (0..self.depth).map(|index| Block::new(self, index, device)).collect(),
+            neck: Neck::new(self.width, self.output_channels, device),
+            resampling: self.resampling,
+        }
+    }
+}
+
+/// The SAM encoder.
+#[derive(Module, Debug)]
+pub struct Sam {
+    patch_embedding: PatchEmbedding,
+    /// `[1, D, H, W]`
+    positions: Param<Tensor<4>>,
+    blocks: Vec<Block>,
+    neck: Neck,
+    #[module(skip)]
+    resampling: Resampling,
+}
+
+impl Sam {
+    /// # Shapes
+    /// - `images`: `[B, 3, S, S]`, normalised
+    /// - result: `[B, output_channels, H, W]`
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
+        let map = self.patch_embedding.forward(images);
+        let [_, _, height, width] = map.dims();
+        let positions = self.positions.val();
+        let positions = resize_map(positions, [height, width], Kernel::Cubic, self.resampling);
+        let map = (map + positions).permute([0, 2, 3, 1]);
+        let map = self.blocks.iter().fold(map, |x, block| block.forward(x));
+        self.neck.forward(map)
+    }
+}
+
+/// `x += attention(norm(x))` within windows or globally, `x += feed_forward(norm(x))`.
+#[derive(Module, Debug)]
+struct Block {
+    norm_1: LayerNorm,
+    attention: WindowedAttention,
+    norm_2: LayerNorm,
+    expand: Linear,
+    contract: Linear,
+    drop_path: DropPath,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl Block {
+    fn new(config: &SamConfig, index: usize, device: &Device) -> Self {
+        let norm = || LayerNormConfig::new(config.width).with_epsilon(EPSILON).init(device);
+        let hidden = (config.width as f64 * config.mlp_ratio) as usize;
+        Self {
+            norm_1: norm(),
+            attention: WindowedAttention::new(config, index, device),
+            norm_2: norm(),
+            expand: linear(config.width, hidden, device),
+            contract: linear(hidden, config.width, device),
+            drop_path: DropPath::of_block(config.drop_path, index, config.depth),
+            activation: config.activation,
+        }
+    }
+
+    /// `x`: `[B, H, W, D]`
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let attended = self.attention.forward(self.norm_1.forward(x.clone()));
+        let x = x + self.drop_path.forward(attended);
+        let hidden = self.expand.forward(self.norm_2.forward(x.clone()));
+        let fed = self.contract.forward(self.activation.forward(hidden));
+        x + self.drop_path.forward(fed)
+    }
+}
+
+/// A linear layer with SAM's initial kernels.
+pub(super) fn linear(from: usize, to: usize, device: &Device) -> Linear {
+    let initializer = Initializer::Normal { mean: 0.0, std: INITIAL_DEVIATION };
+    LinearConfig::new(from, to).with_initializer(initializer).init(device)
+}
+
+/// Two convolutions down to the output channels, each followed by a norm over channels.
+#[derive(Module, Debug)]
+struct Neck {
+    /// 1×1
+    reduce: Conv2d,
+    norm_1: LayerNorm,
+    /// 3×3
+    mix: Conv2d,
+    norm_2: LayerNorm,
+}
+
+impl Neck {
+    fn new(width: usize, channels: usize, device: &Device) -> Self {
+        let norm = || LayerNormConfig::new(channels).with_epsilon(EPSILON).init(device);
+        let padding = PaddingConfig2d::Explicit(1, 1, 1, 1);
+        let mix = Conv2dConfig::new([channels, channels], [3, 3]).with_padding(padding);
+        Self {
+            reduce: Conv2dConfig::new([width, channels], [1, 1]).with_bias(false).init(device),
+            norm_1: norm(),
+            mix: mix.with_bias(false).init(device),
+            norm_2: norm(),
+        }
+    }
+
+    /// From `[B, H, W, D]` to `[B, output_channels, H, W]`.
+    fn forward(&self, map: Tensor<4>) -> Tensor<4> {
+        let map = self.reduce.forward(map.permute([0, 3, 1, 2]));
+        let map = self.norm_1.forward(map.permute([0, 2, 3, 1]));
+        let map = self.mix.forward(map.permute([0, 3, 1, 2]));
+        self.norm_2.forward(map.permute([0, 2, 3, 1])).permute([0, 3, 1, 2])
     }
 }

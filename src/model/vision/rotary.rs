@@ -1,0 +1,80 @@
+//! Two-dimensional rotary position embedding of EVA-02 (`spec/model.md` §2).
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// Base of the frequencies.
+const THETA: f64 = 10_000.0;
+
+/// Cosines and sines of every token and channel of a head, and the pairwise swap.
+pub struct Rotary {
+    /// `[1, 1, 1 + H·W, head]`
+    cos: Tensor<4>,
+    /// `[1, 1, 1 + H·W, head]`
+    sin: Tensor<4>,
+    /// `[1, 1, head, head]`: `x · swap` sends each pair `(a, b)` to `(−b, a)`
+    swap: Tensor<4>,
+}
+
+impl Rotary {
+    /// For a CLS token (not rotated) and a grid, with the raw indices of the grid as positions.
+    /// Rows of the grid turn the first half of a head's channels, columns the second.
+    pub fn new([height, width]: [usize; 2], head_width: usize, device: &Device) -> Self {
+        let pairs = head_width / 4;
+        let frequencies: Vec<f64> =
+            (0..pairs).map(|i| THETA.powf(-(i as f64) / pairs as f64)).collect();
+        let mut angles = vec![0.0; head_width];
+        for y in 0..height {
+            for x in 0..width {
+                for position in [y, x] {
+                    for frequency in &frequencies {
+                        angles.extend([position as f64 * frequency; 2]);
+                    }
+                }
+            }
+        }
+        let table = |f: fn(f64) -> f64| {
+            let values: Vec<f32> = angles.iter().map(|&angle| f(angle) as f32).collect();
+            let shape = [1, 1, 1 + height * width, head_width];
+            Tensor::from_data(TensorData::new(values, shape), device)
+        };
+        Self { cos: table(f64::cos), sin: table(f64::sin), swap: swap(head_width, device) }
+    }
+
+    /// Turns every pair of channels by its angle.
+    ///
+    /// `x`: `[B, heads, 1 + H·W, head]`
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let swapped = x.clone().matmul(self.swap.clone());
+        x * self.cos.clone() + swapped * self.sin.clone()
+    }
+}
+
+fn swap(head_width: usize, device: &Device) -> Tensor<4> {
+    let mut values = vec![0.0f32; head_width * head_width];
+    for first in (0..head_width).step_by(2) {
+        let second = first + 1;
+        values[second * head_width + first] = -1.0;
+        values[first * head_width + second] = 1.0;
+    }
+    Tensor::from_data(TensorData::new(values, [1, 1, head_width, head_width]), device)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_turn_by_row_then_by_column_and_cls_stays() {
+        let device = Device::flex();
+        let rotary = Rotary::new([1, 2], 4, &device);
+        // Three tokens (CLS, (0, 0), (0, 1)), each (1, 0, 1, 0).
+        let x = Tensor::<1>::from_data([1.0, 0.0, 1.0, 0.0].repeat(3).as_slice(), &device);
+        let turned: Vec<f32> =
+            rotary.forward(x.reshape([1, 1, 3, 4])).into_data().try_to_vec().unwrap();
+        assert_eq!(turned[..8], [1.0, 0.0, 1.0, 0.0].repeat(2)[..]);
+        // The last token is in column 1: its second pair turns by one radian.
+        let expected = [1.0, 0.0, 1f32.cos(), 1f32.sin()];
+        assert!(turned[8..].iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6));
+    }
+}

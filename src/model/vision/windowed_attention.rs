@@ -1,0 +1,172 @@
+//! SAM's attention: within windows or over the whole map, with decomposed relative positions
+//! (`spec/model.md` §3).
+
+use burn::module::{Module, Param};
+use burn::nn::Linear;
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData, activation};
+
+use super::Resampling;
+use super::resize::{Kernel, resize_table};
+use super::sam::{INITIAL_DEVIATION, SamConfig, linear};
+
+/// Multi-head self-attention on a map.
+#[derive(Module, Debug)]
+pub(super) struct WindowedAttention {
+    /// Query, key and value in one.
+    qkv: Linear,
+    output: Linear,
+    /// `[2·side − 1, head]`: vectors for the vertical distances `1 − side ..= side − 1`.
+    relative_rows: Param<Tensor<2>>,
+    /// `[2·side − 1, head]`: the same for horizontal distances.
+    relative_columns: Param<Tensor<2>>,
+    #[module(skip)]
+    num_heads: usize,
+    /// Side of a window in tokens; `None` attends to the whole map.
+    #[module(skip)]
+    window: Option<usize>,
+    #[module(skip)]
+    resampling: Resampling,
+}
+
+impl WindowedAttention {
+    /// The attention of block `index`.
+    pub(super) fn new(config: &SamConfig, index: usize, device: &Device) -> Self {
+        let window = (!config.global_blocks.contains(&index)).then_some(config.window_tokens);
+        let side = window.unwrap_or(config.pretrain_image_px / config.patch_px);
+        let table = || {
+            let shape = [2 * side - 1, config.width / config.num_heads];
+            let values =
+                Tensor::random(shape, Distribution::Normal(0.0, INITIAL_DEVIATION), device);
+            Param::from_tensor(values)
+        };
+        Self {
+            qkv: linear(config.width, 3 * config.width, device),
+            output: linear(config.width, config.width, device),
+            relative_rows: table(),
+            relative_columns: table(),
+            num_heads: config.num_heads,
+            window,
+            resampling: config.resampling,
+        }
+    }
+
+    /// `x`: `[B, H, W, D]`
+    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let Some(side) = self.window else { return self.attend(x) };
+        let [_, height, width, _] = x.dims();
+        let windows = self.attend(partition(x, side));
+        unpartition(windows, side, [height, width])
+    }
+
+    /// Attention among all cells of each map `[B, H, W, D]`.
+    fn attend(&self, x: Tensor<4>) -> Tensor<4> {
+        let [batch, height, width, channels] = x.dims();
+        let (cells, head_width) = (height * width, channels / self.num_heads);
+        // [3, B, heads, cells, head]
+        let qkv = self
+            .qkv
+            .forward(x)
+            .reshape([batch, cells, 3, self.num_heads, head_width])
+            .permute([2, 0, 3, 1, 4]);
+        let [query, key, value] = [0, 1, 2].map(|part| {
+            let part = qkv.clone().narrow(0, part, 1);
+            part.reshape([batch * self.num_heads, cells, head_width])
+        });
+        let scale = (head_width as f64).powf(-0.5);
+        let logits = (query.clone() * scale).matmul(key.swap_dims(1, 2));
+        let logits = logits + self.relative_positions(query, [height, width]);
+        let attended = activation::softmax(logits, 2).matmul(value);
+        let attended = attended
+            .reshape([batch, self.num_heads, cells, head_width])
+            .swap_dims(1, 2)
+            .reshape([batch, height, width, channels]);
+        self.output.forward(attended)
+    }
+
+    /// What the distance between two cells adds to their logit.
+    ///
+    /// # Shapes
+    /// - `query`: `[B·heads, H·W, head]`, not scaled
+    /// - result: `[B·heads, H·W, H·W]`
+    fn relative_positions(&self, query: Tensor<3>, [height, width]: [usize; 2]) -> Tensor<3> {
+        let [rows, cells, head_width] = query.dims();
+        let query = query.reshape([rows, height, width, head_width]);
+        let vertical = self.distances(self.relative_rows.val(), height);
+        let horizontal = self.distances(self.relative_columns.val(), width);
+        // [B·heads, H, W, head] · [1, H, head, H] → [B·heads, H, W, H]
+        let by_row = query.clone().matmul(vertical.swap_dims(1, 2).unsqueeze::<4>());
+        // [B·heads, W, H, head] · [1, W, head, W] → [B·heads, W, H, W]
+        let by_column = query.swap_dims(1, 2).matmul(horizontal.swap_dims(1, 2).unsqueeze::<4>());
+        let by_row: Tensor<5> = by_row.unsqueeze_dim(4);
+        let by_column: Tensor<5> = by_column.swap_dims(1, 2).unsqueeze_dim(3);
+        (by_row + by_column).reshape([rows, cells, cells])
+    }
+
+    /// The vector of every pair of positions along one axis: `[side, side, head]`.
+    fn distances(&self, table: Tensor<2>, side: usize) -> Tensor<3> {
+        let table = resize_table(table, 2 * side - 1, Kernel::Linear, self.resampling);
+        let [_, head_width] = table.dims();
+        let indices: Vec<i64> = (0..side)
+            .flat_map(|from| (0..side).map(move |to| (from + side - 1 - to) as i64))
+            .collect();
+        let indices = TensorData::new(indices, [side * side]);
+        let indices = Tensor::<1, Int>::from_data(indices, &table.device());
+        table.select(0, indices).reshape([side, side, head_width])
+    }
+}
+
+/// Cuts maps into windows, padding with zeros at the bottom and right.
+///
+/// # Shapes
+/// - `x`: `[B, H, W, D]`
+/// - result: `[B · windows, side, side, D]`
+fn partition(x: Tensor<4>, side: usize) -> Tensor<4> {
+    let [batch, height, width, channels] = x.dims();
+    let (rows, columns) = (height.div_ceil(side), width.div_ceil(side));
+    let (bottom, right) = (rows * side - height, columns * side - width);
+    let x = if bottom + right > 0 {
+        let x = x.permute([0, 3, 1, 2]).pad((0, right, 0, bottom), 0.0);
+        x.permute([0, 2, 3, 1])
+    } else {
+        x
+    };
+    x.reshape([batch, rows, side, columns, side, channels]).swap_dims(2, 3).reshape([
+        batch * rows * columns,
+        side,
+        side,
+        channels,
+    ])
+}
+
+/// Undoes [`partition`].
+fn unpartition(windows: Tensor<4>, side: usize, [height, width]: [usize; 2]) -> Tensor<4> {
+    let [count, _, _, channels] = windows.dims();
+    let (rows, columns) = (height.div_ceil(side), width.div_ceil(side));
+    let batch = count / (rows * columns);
+    let x = windows
+        .reshape([batch, rows, columns, side, side, channels])
+        .swap_dims(2, 3)
+        .reshape([batch, rows * side, columns * side, channels]);
+    if [rows * side, columns * side] == [height, width] {
+        x
+    } else {
+        x.slice([0..batch, 0..height, 0..width, 0..channels])
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_come_back_to_their_place_even_when_padded() {
+        let device = Device::flex();
+        let x = Tensor::<1, Int>::arange(0..(2 * 5 * 3 * 2), &device).float();
+        let x = x.reshape([2, 5, 3, 2]);
+        let windows = partition(x.clone(), 2);
+        assert_eq!(windows.dims(), [2 * 3 * 2, 2, 2, 2]);
+        let back = unpartition(windows, 2, [5, 3]);
+        assert_eq!(back.into_data(), x.into_data());
+    }
+}
