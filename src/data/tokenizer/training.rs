@@ -266,6 +266,6 @@ mod tests {
     #[test]
     fn repeated_pieces_are_joined_from_the_left() {
         assert_eq!(joined(&[7, 7, 7, 8, 7, 7], (7, 7), 9), [9, 7, 8, 9]);
-        assert_eq!(joined(&[], (7, 7), 9), []);
+        assert!(joined(&[], (7, 7), 9).is_empty());
     }
 }
