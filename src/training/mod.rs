@@ -1,1 +1,3 @@
-//! Under construction.
+//! Floor 4: burn-train's learner, fed by an experiment.
+
+pub mod record;
