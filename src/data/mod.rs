@@ -1,5 +1,7 @@
 //! Floor 2: public formats → [`sample::Sample`] → batches of tensors; and the `shapes` world.
 
 pub mod alignment;
+pub mod formats;
 pub mod sample;
 pub mod tokenizer;
+pub mod transform;
