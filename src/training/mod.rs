@@ -1,7 +1,16 @@
 //! Floor 4: burn-train's learner, fed by an experiment.
 
+pub mod checkpoint;
+pub mod console;
 pub mod gradients;
 pub mod metrics;
 pub mod optimizer;
 pub mod record;
+pub mod renderer;
+pub mod resume;
+pub mod run;
+pub mod run_directory;
+pub mod sources;
 pub mod step;
+pub mod strategy;
+pub mod weights;
