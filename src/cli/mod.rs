@@ -1,6 +1,7 @@
 //! Floor 6: the command line. One file per command: parse, call, print.
 
 mod data;
+mod dry_run;
 mod experiment;
 mod train;
 
@@ -35,8 +36,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // What the library has to say goes to standard error as plain lines; RUST_LOG chooses more.
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("error,pixelllm=info"));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error,pixelllm=info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueEnum};
 
+use super::dry_run;
 use crate::error::{Error, Result};
 use crate::experiment;
 use crate::training::run::{self, Dashboard, Outcome, RunOptions};
@@ -74,6 +75,10 @@ impl Train {
     pub(super) fn run(mut self) -> Result<ExitCode> {
         self.overrides.extend(self.device.iter().map(|device| format!("device={device}")));
         let experiment = experiment::load(&self.experiment, &self.overrides)?;
+        if self.dry_run {
+            dry_run::print(&experiment)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let options = RunOptions {
             directory: self.out,
             resume: self.resume,

@@ -41,7 +41,8 @@ pub fn latest(directory: &Path) -> Result<Option<CheckpointState>> {
     let number = |name: &str| -> Option<usize> {
         name.strip_prefix("state-")?.strip_suffix(".json")?.parse().ok()
     };
-    let numbers = entries.flatten().filter_map(|entry| number(&entry.file_name().to_string_lossy()));
+    let numbers =
+        entries.flatten().filter_map(|entry| number(&entry.file_name().to_string_lossy()));
     numbers.max().map(|number| read_json(&state_path(directory, number))).transpose()
 }
 

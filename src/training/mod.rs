@@ -2,9 +2,12 @@
 
 pub mod checkpoint;
 pub mod console;
+pub mod dry_run;
 pub mod gradients;
+pub mod memory;
 pub mod metrics;
 pub mod optimizer;
+pub mod parameters;
 pub mod record;
 pub mod renderer;
 pub mod resume;

@@ -199,8 +199,8 @@ fn journal(run: &RunDirectory, span: Span, dashboard: Dashboard) -> Result<Arc<M
         0 => RecordLog::create(&run.metrics())?,
         step => RecordLog::resume(&run.metrics(), step)?,
     };
-    let console = (dashboard == Dashboard::Plain)
-        .then(|| Console::new(span.first_step, span.max_steps));
+    let console =
+        (dashboard == Dashboard::Plain).then(|| Console::new(span.first_step, span.max_steps));
     Ok(Arc::new(Mutex::new(Journal { log, console, step: 0, failure: None })))
 }
 

@@ -295,7 +295,9 @@ fn summarise(step: usize, task: Task, outputs: &[&StepOutput]) -> Option<Validat
         let (sum, count) = outputs
             .iter()
             .filter_map(|output| value(output).map(|value| (value, output.num_images as f64)))
-            .fold((0.0, 0.0), |(sum, count), (value, images)| (sum + value * images, count + images));
+            .fold((0.0, 0.0), |(sum, count), (value, images)| {
+                (sum + value * images, count + images)
+            });
         (count > 0.0).then(|| sum / count)
     };
     Some(ValidationRecord {
