@@ -119,17 +119,11 @@ fn line_of(text: &str, start: usize) -> usize {
 /// A byte of the file, and what is wrong there.
 type Unsayable = (usize, String);
 
-fn table_value(
-    table: &DeTable<'_>,
-    origin: &dyn Fn(usize) -> String,
-) -> Result<Value, Unsayable> {
+fn table_value(table: &DeTable<'_>, origin: &dyn Fn(usize) -> String) -> Result<Value, Unsayable> {
     let mut keys = BTreeMap::new();
     for (key, value) in table {
         let start = key.span().start;
-        let node = Node {
-            origin: origin(start),
-            value: to_value(value.get_ref(), start, origin)?,
-        };
+        let node = Node { origin: origin(start), value: to_value(value.get_ref(), start, origin)? };
         keys.insert(key.get_ref().to_string(), node);
     }
     Ok(Value::Table(keys))
@@ -175,7 +169,8 @@ mod tests {
 
     #[test]
     fn every_value_knows_its_line() {
-        let node = parse("a = 1\n\n[x.y]\nz = [\n  1,\n  2]\nw.q = 2.5\n\n[[s]]\nk = 1\n[[s]]\nk = 2\n");
+        let node =
+            parse("a = 1\n\n[x.y]\nz = [\n  1,\n  2]\nw.q = 2.5\n\n[[s]]\nk = 1\n[[s]]\nk = 2\n");
         let lines = [
             ("a", 1),
             ("x", 3),

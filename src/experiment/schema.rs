@@ -1,16 +1,14 @@
 //! The schema of an experiment: every key, its default and its meaning. The experiment reference in
 //! `docs/` is generated from these doc comments.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::data::alignment::Alignment;
-use crate::data::formats::Format;
-use crate::data::sample::Task;
 use crate::data::shapes::ShapesConfig;
+use crate::data::source::SourceConfig;
 use crate::model::loss::point::PointLossConfig;
 use crate::model::loss::text::TextLossConfig;
 use crate::model::pixel_llm::PixelLlmConfig;
@@ -137,55 +135,6 @@ impl Default for SplitConfig {
     fn default() -> Self {
         Self { train: "train".into(), validation: "val".into(), evaluation: vec!["test".into()] }
     }
-}
-
-/// One set of annotations for one task.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SourceConfig {
-    /// What its samples teach.
-    pub task: Task,
-    /// Layout of the annotations.
-    pub format: Format,
-    /// Annotation file; `{split}` is replaced.
-    pub annotations: String,
-    /// Folder of the images; `{split}` is replaced.
-    pub images: String,
-    /// How often a batch is of this source, relative to the others.
-    #[serde(default = "one")]
-    pub weight: f64,
-    /// Texts per image and step, drawn at random where there are more.
-    #[serde(default = "one_row")]
-    pub rows_per_image: usize,
-    /// Longest text in tokens, begin and end included.
-    #[serde(default = "text_tokens")]
-    pub max_text_tokens: usize,
-    /// Instruction that comes before the text; `{text}` is replaced by the text itself. Empty for
-    /// none.
-    #[serde(default)]
-    pub prompt: String,
-    /// Longest instruction in tokens, end included.
-    #[serde(default = "context_tokens")]
-    pub max_context_tokens: usize,
-    /// Names of this source's own splits, where they differ: `{ train = "train2017" }`.
-    #[serde(default)]
-    pub splits: BTreeMap<String, String>,
-}
-
-fn one() -> f64 {
-    1.0
-}
-
-fn one_row() -> usize {
-    1
-}
-
-fn text_tokens() -> usize {
-    128
-}
-
-fn context_tokens() -> usize {
-    8
 }
 
 /// Steps, batches and checkpoints.

@@ -6,10 +6,9 @@ use std::path::{Component, Path};
 
 use super::schema::{
     DataConfig, EvaluationConfig, Experiment, LossConfig, OptimizerConfig, ScheduleConfig,
-    SourceConfig, TrainingConfig,
+    TrainingConfig,
 };
-use crate::data::formats::Format;
-use crate::data::sample::Task;
+use crate::data::source::SourceConfig;
 use crate::model::ConfigProblem;
 
 /// Ids that a tokenizer has beside those of words: padding, unknown, begin, end, and a few pieces.
@@ -100,7 +99,7 @@ fn data(config: &DataConfig, longest: usize) -> Vec<ConfigProblem> {
 
 fn source(config: &SourceConfig, longest: usize) -> Vec<ConfigProblem> {
     let mut problems = Vec::new();
-    let tasks = tasks_of(config.format);
+    let tasks = config.format.tasks();
     if !tasks.contains(&config.task) {
         let names: Vec<_> = tasks.iter().map(|task| format!("{:?}", task.name())).collect();
         let found = format!("annotations of this format cannot teach {:?}", config.task.name());
@@ -123,17 +122,6 @@ fn source(config: &SourceConfig, longest: usize) -> Vec<ConfigProblem> {
         problems.push(problem(key, found, allowed));
     }
     problems
-}
-
-/// The tasks that annotations of a format can teach.
-fn tasks_of(format: Format) -> &'static [Task] {
-    match format {
-        Format::LocalizedNarratives => &[Task::Narrate],
-        Format::RefexpMdetr => &[Task::Locate, Task::Describe],
-        Format::VisualGenomeCoco => &[Task::Describe, Task::Locate],
-        // A category names many objects of an image, so it locates none.
-        Format::CocoInstances => &[Task::Describe],
-    }
 }
 
 fn training(config: &TrainingConfig) -> Vec<ConfigProblem> {
@@ -194,6 +182,8 @@ fn evaluation(config: &EvaluationConfig) -> Vec<ConfigProblem> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::data::formats::Format;
+    use crate::data::sample::Task;
 
     fn valid() -> Experiment {
         let mut experiment = Experiment::default();

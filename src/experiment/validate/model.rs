@@ -8,18 +8,13 @@ use crate::model::vision::VisionConfig;
 /// What cannot be built, with keys relative to `[model]`: what each module says of itself, and what
 /// the modules take for granted.
 pub(super) fn validate(config: &PixelLlmConfig) -> Vec<ConfigProblem> {
-    let under = ConfigProblem::under;
     let mut problems = Vec::new();
     if config.canvas_px == 0 {
         problems.push(problem("canvas_px", "a canvas of 0 pixels shows nothing", "at least 1"));
-    } else {
-        problems.extend(under("vision", config.vision.validate(config.canvas_px)));
+        return problems;
     }
-    problems.extend(under("vision", vision(&config.vision)));
-    problems.extend(under("location", config.location.validate()));
-    problems.extend(under("adapter", config.adapter.validate()));
-    problems.extend(under("language", config.language.validate()));
-    problems.extend(under("points", config.points.validate()));
+    problems.extend(config.validate());
+    problems.extend(ConfigProblem::under("vision", vision(&config.vision)));
     let adapter = &config.adapter;
     let counts = [
         ("adapter.depth", adapter.depth),

@@ -138,6 +138,22 @@ pub struct GitState {
     num_text: usize,
 }
 
+impl GitState {
+    /// Row `r` of the prefix becomes rows `r·count ..`, for `count` texts that share it.
+    pub fn repeat_rows(self, count: usize) -> Self {
+        let layers = self.layers.into_iter().map(|layer| layer.repeat_rows(count)).collect();
+        let prefix_mask = self.prefix_mask.map(|mask| repeat_rows(mask, count));
+        Self { layers, prefix_mask, ..self }
+    }
+}
+
+/// `[R, A, B, C]` → `[R·count, A, B, C]`, each row `count` times in a row.
+fn repeat_rows(rows: Tensor<4>, count: usize) -> Tensor<4> {
+    let [num_rows, a, b, c] = rows.dims();
+    let repeated = rows.unsqueeze_dim::<5>(1).expand([num_rows, count, a, b, c]);
+    repeated.reshape([num_rows * count, a, b, c])
+}
+
 impl GitDecoder {
     /// Reads the prefix.
     ///

@@ -107,6 +107,15 @@ pub enum LanguageState {
     Git(GitState),
 }
 
+impl LanguageState {
+    /// The same prefix for `count` texts each: row `r` becomes rows `r·count ..`.
+    pub fn repeat_rows(self, count: usize) -> Self {
+        match self {
+            Self::Git(state) => Self::Git(state.repeat_rows(count)),
+        }
+    }
+}
+
 impl LanguageModel {
     /// Logits and features at every text token; teacher forcing.
     pub fn forward(&self, input: LanguageInput) -> LanguageOutput {
