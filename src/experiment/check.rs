@@ -49,12 +49,12 @@ impl Check<'_> {
             }
             (Shape::Text, Value::String(text)) => Json::String(text.clone()),
             (Shape::Integer { least, most }, Value::Integer(number))
-                if least.is_none_or(|least| least <= *number)
-                    && most.is_none_or(|most| *number <= most) =>
+                if least.is_none_or(|least| i128::from(least) <= *number)
+                    && most.is_none_or(|most| *number <= most.into()) =>
             {
-                (*number).into()
+                integer(*number)
             }
-            (Shape::Number, Value::Integer(number)) => (*number).into(),
+            (Shape::Number, Value::Integer(number)) => integer(*number),
             (Shape::Number, Value::Float(number)) if number.is_finite() => (*number).into(),
             (Shape::Anything, _) => plain(node),
             _ => {
@@ -162,6 +162,12 @@ impl Check<'_> {
     }
 }
 
+/// JSON has the integers of both 64-bit types; the document has no others.
+fn integer(number: i128) -> Json {
+    let signed = i64::try_from(number).map(Json::from);
+    signed.or_else(|_| u64::try_from(number).map(Json::from)).unwrap_or_default()
+}
+
 /// What was found, in words.
 fn in_words(value: &Value) -> String {
     match value {
@@ -183,7 +189,7 @@ fn plain(node: &Node) -> Json {
         }
         Value::Array(items) => Json::Array(items.iter().map(plain).collect()),
         Value::String(text) | Value::Date(text) => text.clone().into(),
-        Value::Integer(number) => (*number).into(),
+        Value::Integer(number) => integer(*number),
         Value::Float(number) => (*number).into(),
         Value::Boolean(value) => (*value).into(),
     }

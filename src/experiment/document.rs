@@ -25,7 +25,8 @@ pub(super) enum Value {
     Table(BTreeMap<String, Node>),
     Array(Vec<Node>),
     String(String),
-    Integer(i64),
+    /// From −2⁶³ to 2⁶⁴ − 1.
+    Integer(i128),
     Float(f64),
     Boolean(bool),
     /// A date, time or both, as written; no key takes one.
@@ -138,8 +139,9 @@ fn to_value(
     Ok(match value {
         DeValue::String(text) => Value::String(text.to_string()),
         DeValue::Integer(number) => {
-            let parsed = i64::from_str_radix(number.as_str(), number.radix());
-            Value::Integer(parsed.map_err(|_| too_large(number.as_str()))?)
+            let parsed = i128::from_str_radix(number.as_str(), number.radix()).ok();
+            let fits = parsed.filter(|n| (i64::MIN.into()..=u64::MAX.into()).contains(n));
+            Value::Integer(fits.ok_or_else(|| too_large(number.as_str()))?)
         }
         DeValue::Float(number) => {
             Value::Float(number.as_str().parse().map_err(|_| too_large(number.as_str()))?)

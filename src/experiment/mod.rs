@@ -63,13 +63,10 @@ fn deserialize(json: Json, document: &Node) -> Result<Experiment> {
 /// left out read `false`.
 ///
 /// # Errors
-/// [`Error::Experiment`] where TOML cannot say a value: a seed of 2⁶³ or more.
+/// [`Error::Format`] where TOML cannot say a value; no valid experiment has one.
 pub fn to_toml(experiment: &Experiment) -> Result<String> {
-    let unsayable = |problem: String| Error::Experiment {
-        origin: experiment.name.clone(),
-        key: "seed".into(),
-        problem,
-        help: "TOML has whole numbers up to 9223372036854775807.".into(),
+    let unsayable = |problem: String| {
+        Error::format(format!("{}.toml", experiment.name), problem, "Use finite numbers and UTF-8.")
     };
     let mut json = serde_json::to_value(experiment).map_err(|e| unsayable(e.to_string()))?;
     nulls_to_false(&mut json);

@@ -4,7 +4,8 @@ use super::document::Node;
 use crate::error::{Error, Result};
 use crate::model::ConfigProblem;
 
-/// How like another a key must be to be what was meant.
+/// How like another a name must be to be what was meant, in Jaro-Winkler's measure; or it is one slip
+/// away, which that measure overlooks in short names.
 const SIMILAR: f64 = 0.8;
 
 /// A key or value that cannot be used.
@@ -54,7 +55,10 @@ pub(super) fn did_you_mean<'a>(
     allowed: impl IntoIterator<Item = &'a str>,
     quote: char,
 ) -> String {
-    let score = |name: &'a str| (strsim::jaro_winkler(found, name), name);
+    let score = |name: &'a str| {
+        let one_slip = strsim::damerau_levenshtein(found, name) <= 1;
+        (if one_slip { 1.0 } else { strsim::jaro_winkler(found, name) }, name)
+    };
     let best = allowed.into_iter().map(score).max_by(|a, b| a.0.total_cmp(&b.0));
     match best {
         Some((score, name)) if score > SIMILAR => format!("Did you mean {quote}{name}{quote}? "),
@@ -95,5 +99,6 @@ mod tests {
         let allowed = ["batch_size", "max_steps"];
         assert_eq!(did_you_mean("bach_size", allowed, '`'), "Did you mean `batch_size`? ");
         assert_eq!(did_you_mean("colour", allowed, '`'), "");
+        assert_eq!(did_you_mean("gti", ["git"], '"'), "Did you mean \"git\"? ");
     }
 }

@@ -80,6 +80,13 @@ impl Schema {
         Some(self.shape(schema))
     }
 
+    /// The texts of a choice and what they mean, where they have docs.
+    pub(super) fn meanings<'s>(&'s self, schema: &'s Json) -> Vec<(&'s str, &'s str)> {
+        let variants = self.resolve(schema).0["oneOf"].as_array();
+        let documented = |v: &'s Json| Some((v["const"].as_str()?, v["description"].as_str()?));
+        variants.into_iter().flatten().filter_map(documented).collect()
+    }
+
     /// Every dotted key whose last part is `name`; the keys of an array's items are those of item 0.
     pub(super) fn keys_named(&self, name: &str) -> Vec<String> {
         let mut found = Vec::new();
@@ -137,6 +144,9 @@ fn shape_of(schema: &Json) -> Shape<'_> {
     }
     if let Some(texts) = schema["enum"].as_array() {
         return Shape::Choice(texts.iter().filter_map(Json::as_str).collect());
+    }
+    if let Some(text) = schema["const"].as_str() {
+        return Shape::Choice(vec![text]);
     }
     let bound = |key: &str| schema[key].as_i64();
     let name = match &schema["type"] {
@@ -196,6 +206,11 @@ impl<'s> Table<'s> {
     /// The schema of a key.
     pub(super) fn key(self, name: &str) -> Option<&'s Json> {
         self.schema["properties"].get(name)
+    }
+
+    /// What the table is.
+    pub(super) fn meaning(self) -> &'s str {
+        self.schema["description"].as_str().unwrap_or_default()
     }
 
     /// Keys that must be written.
