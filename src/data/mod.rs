@@ -2,4 +2,5 @@
 
 pub mod alignment;
 pub mod sample;
+pub mod shapes;
 pub mod tokenizer;
