@@ -122,8 +122,8 @@ fn pad(rgb: &[u8], width: u32, side: usize) -> Vec<u8> {
     let mut pixels = vec![0; side * side * 3];
     let rows = rgb.chunks_exact(width as usize * 3);
     for (to, from) in pixels.chunks_exact_mut(side * 3).zip(rows) {
-        for (to, from) in to.iter_mut().zip(from) {
-            *to = *from;
+        if let Some(to) = to.get_mut(..from.len()) {
+            to.copy_from_slice(from);
         }
     }
     pixels

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use hotcoco::types::Segmentation;
+use hotcoco::mask;
+use hotcoco::types::{Rle, Segmentation};
 
 use super::record::Id;
 use super::skipped::{Fault, Reason, Skipped};
@@ -52,21 +53,35 @@ pub struct Instance {
     pub mask: Mask,
 }
 
-/// Which pixels of an image belong to an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Which pixels of an image belong to an object; held as runs, so that a dataset's masks fit in memory.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Mask {
-    /// Pixels.
-    pub width: u32,
-    /// Pixels.
-    pub height: u32,
-    /// Row by row, `width · height`.
-    pub pixels: Vec<bool>,
+    /// Column by column, outside first.
+    runs: Rle,
 }
 
 impl Mask {
-    /// How many pixels belong to the object.
-    pub fn area(&self) -> usize {
-        self.pixels.iter().filter(|&&inside| inside).count()
+    /// Pixels.
+    pub fn width(&self) -> u32 {
+        self.runs.w
+    }
+
+    /// Pixels.
+    pub fn height(&self) -> u32 {
+        self.runs.h
+    }
+
+    /// How many pixels belong to the object; at least one.
+    pub fn area(&self) -> u64 {
+        mask::area(&self.runs)
+    }
+
+    /// Whether each pixel belongs to the object: row by row, `width · height`.
+    pub fn pixels(&self) -> Vec<bool> {
+        let columns = mask::decode(&self.runs);
+        let (width, height) = (self.runs.w as usize, self.runs.h as usize);
+        let places = (0..height).flat_map(|y| (0..width).map(move |x| y + height * x));
+        places.map(|at| columns.get(at).is_some_and(|&inside| inside != 0)).collect()
     }
 }
 
@@ -77,7 +92,7 @@ pub(super) fn load(task: Task, annotations: &Path, images: &Path) -> Result<Load
     })
 }
 
-/// Reads objects with their masks, all of them decoded.
+/// Reads objects with their masks. Every mask is checked to decode.
 ///
 /// # Errors
 /// As [`super::load`].
@@ -153,15 +168,10 @@ pub fn decode_mask(segmentation: &Segmentation, width: u32, height: u32) -> Resu
         return Err(format!("the mask is of {w} × {h} pixels, the image of {width} × {height}"));
     }
     let runs = segmentation.to_rle(height, width).map_err(|error| error.to_string())?;
-    let columns = hotcoco::mask::decode(&runs);
-    let (w, h) = (width as usize, height as usize);
-    let pixels = (0..h).flat_map(|y| (0..w).map(move |x| y + h * x));
-    let pixels = pixels.map(|at| columns.get(at).is_some_and(|&value| value != 0)).collect();
-    let mask = Mask { width, height, pixels };
-    if mask.area() == 0 {
+    if mask::area(&runs) == 0 {
         return Err("the mask has no pixels".to_string());
     }
-    Ok(mask)
+    Ok(Mask { runs })
 }
 
 fn check_polygons(polygons: &[Vec<f64>]) -> Result<(), String> {
@@ -251,8 +261,8 @@ mod tests {
             assert_eq!((*width, *height, image_id.as_str()), (4, 3, "5"));
             let Instance { id, category, mask, .. } = &instances[0];
             assert_eq!((id.as_deref(), category.as_str()), (Some("1"), "cat"));
-            assert_eq!(mask.pixels, expected, "{spelling}");
-            assert_eq!((mask.width, mask.height, mask.area()), (4, 3, 4));
+            assert_eq!(mask.pixels(), expected, "{spelling}");
+            assert_eq!((mask.width(), mask.height(), mask.area()), (4, 3, 4));
         }
     }
 
