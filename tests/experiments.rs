@@ -1,5 +1,5 @@
 //! Experiments as a user writes them: files, `extends`, `--set`, and what is said about mistakes.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
 

@@ -81,6 +81,9 @@ fn name(name: &str) -> Option<ConfigProblem> {
 
 fn data(config: &DataConfig, longest: usize) -> Vec<ConfigProblem> {
     let mut problems = Vec::new();
+    if let Some(shapes) = &config.shapes {
+        problems.extend(ConfigProblem::under("shapes.world", shapes.world.validate()));
+    }
     if config.sources.is_empty() {
         let allowed = "at least one [[data.sources]]";
         problems.push(problem("sources", "there is nothing to learn from", allowed));
@@ -184,6 +187,7 @@ mod tests {
     use super::*;
     use crate::data::formats::Format;
     use crate::data::sample::Task;
+    use crate::experiment::schema::ShapesDirectory;
 
     fn valid() -> Experiment {
         let mut experiment = Experiment::default();
@@ -229,6 +233,12 @@ mod tests {
         assert_eq!(problem_of(|e| e.data.sources[0].weight = 0.0), "data.sources");
         assert_eq!(problem_of(|e| e.data.sources[0].weight = -1.0), "data.sources.0.weight");
         assert_eq!(problem_of(|e| e.data.sources[0].task = Task::Narrate), "data.sources.0.task");
+        let empty_world = |e: &mut Experiment| {
+            let mut shapes = ShapesDirectory::default();
+            shapes.world.min_objects = 0;
+            e.data.shapes = Some(shapes);
+        };
+        assert_eq!(problem_of(empty_world), "data.shapes.world.min_objects");
         let both_weights = |e: &mut Experiment| {
             e.losses.text.weight = 0.0;
             e.losses.point.weight = 0.0;
