@@ -10,7 +10,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::Loaded;
 use super::image_folder::ImageFolder;
-use super::record::{self, Id, Lenient};
+use super::record::{self, Id, Identified, Lenient};
 use super::skipped::{Fault, Place, Reason, Skipped};
 use crate::data::sample::{Row, Sample, Task};
 use crate::error::Result;
@@ -24,13 +24,30 @@ const HELP: &str =
 /// rounded.
 const ROUNDING_PX: f64 = 1.0;
 
+/// A file: images, annotations and categories.
 #[derive(Debug, Deserialize)]
-#[serde(bound = "S: DeserializeOwned + Default")]
-struct Document<S> {
-    images: Vec<Lenient<ImageRecord>>,
-    annotations: Vec<Lenient<AnnotationRecord<S>>>,
-    #[serde(default)]
-    categories: Vec<Lenient<Category>>,
+struct Document<I, A, C> {
+    images: Vec<I>,
+    annotations: Vec<A>,
+    #[serde(default = "Vec::new")]
+    categories: Vec<C>,
+}
+
+/// A file without a broken record.
+type SoundDocument<S> = Document<ImageRecord, AnnotationRecord<S>, Category>;
+
+/// A file in which records may be broken.
+type LenientDocument<S> =
+    Document<Lenient<ImageRecord>, Lenient<AnnotationRecord<S>>, Lenient<Category>>;
+
+impl<S> From<SoundDocument<S>> for LenientDocument<S> {
+    fn from(document: SoundDocument<S>) -> Self {
+        Self {
+            images: document.images.into_iter().map(Into::into).collect(),
+            annotations: document.annotations.into_iter().map(Into::into).collect(),
+            categories: document.categories.into_iter().map(Into::into).collect(),
+        }
+    }
 }
 
 /// An image, or one expression about an image.
@@ -79,6 +96,28 @@ struct Category {
     name: String,
 }
 
+impl Identified for ImageRecord {
+    fn id(&self) -> Option<Id> {
+        Some(self.id.clone())
+    }
+}
+
+impl<S> Identified for AnnotationRecord<S> {
+    fn id(&self) -> Option<Id> {
+        self.id.clone()
+    }
+
+    fn image_id(&self) -> Option<Id> {
+        Some(self.image_id.clone())
+    }
+}
+
+impl Identified for Category {
+    fn id(&self) -> Option<Id> {
+        Some(self.id.clone())
+    }
+}
+
 /// An image that is there, with the annotations about it.
 #[derive(Debug)]
 pub(super) struct ListedImage<S> {
@@ -116,7 +155,7 @@ pub(super) fn read<S: DeserializeOwned + Default>(
     every_image_needs_a_box: bool,
 ) -> Result<Contents<S>> {
     let mut folder = ImageFolder::open(folder)?;
-    let document: Document<S> = record::read_document(path, HELP)?;
+    let document = record::read_document::<SoundDocument<S>, LenientDocument<S>>(path, HELP)?;
     let mut reader = Reader { path, skipped: Skipped::default() };
     let categories = reader.categories(document.categories);
     let mut images = reader.images(document.images);
