@@ -133,7 +133,7 @@ fn pad(rgb: &[u8], width: u32, side: usize) -> Vec<u8> {
 fn decode(path: &Path) -> Result<DynamicImage> {
     let bytes = read(path)?;
     let broken = |problem: String| Error::format(path, problem, HELP);
-    let mut reader = ImageReader::new(Cursor::new(&bytes))
+    let mut reader = ImageReader::new(Cursor::new(bytes.as_slice()))
         .with_guessed_format()
         .map_err(Error::io("read", path))?;
     let Some(format @ (ImageFormat::Png | ImageFormat::Jpeg)) = reader.format() else {

@@ -1,13 +1,16 @@
 //! The layout that COCO, MDETR and GRiT share: `images`, `annotations` that name their image, and
 //! boxes as `[x, y, width, height]` in pixels.
 
+mod records;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 
+pub(super) use self::records::{AnnotationRecord, ImageRecord};
+use self::records::{Category, LenientDocument, SoundDocument};
 use super::Loaded;
 use super::image_folder::ImageFolder;
 use super::record::{self, Id, Lenient};
@@ -23,61 +26,6 @@ const HELP: &str =
 /// Boxes may reach out of their image by so much, in pixels, without a word: annotators' boxes are
 /// rounded.
 const ROUNDING_PX: f64 = 1.0;
-
-#[derive(Debug, Deserialize)]
-#[serde(bound = "S: DeserializeOwned + Default")]
-struct Document<S> {
-    images: Vec<Lenient<ImageRecord>>,
-    annotations: Vec<Lenient<AnnotationRecord<S>>>,
-    #[serde(default)]
-    categories: Vec<Lenient<Category>>,
-}
-
-/// An image, or one expression about an image.
-#[derive(Debug, Deserialize)]
-pub(super) struct ImageRecord {
-    pub(super) id: Id,
-    file_name: String,
-    /// Pixels.
-    pub(super) width: u32,
-    /// Pixels.
-    pub(super) height: u32,
-    /// MDETR: the expression.
-    #[serde(default)]
-    pub(super) caption: Option<String>,
-    /// MDETR: the image that the expression is about.
-    #[serde(default)]
-    original_id: Option<Id>,
-    /// MDETR, by its other name.
-    #[serde(default)]
-    original_img_id: Option<Id>,
-}
-
-/// A region of an image; `S` is what is kept of the segmentation.
-#[derive(Debug, Deserialize)]
-#[serde(bound = "S: DeserializeOwned + Default")]
-pub(super) struct AnnotationRecord<S = IgnoredAny> {
-    #[serde(default)]
-    pub(super) id: Option<Id>,
-    image_id: Id,
-    /// `[x, y, width, height]` in pixels; `None` where the file said `null` or `NaN`.
-    bbox: Vec<Option<f64>>,
-    /// GRiT: what the region is.
-    #[serde(default)]
-    pub(super) caption: Option<String>,
-    #[serde(default)]
-    pub(super) category_id: Option<Id>,
-    #[serde(default)]
-    pub(super) iscrowd: u8,
-    #[serde(default)]
-    pub(super) segmentation: S,
-}
-
-#[derive(Debug, Deserialize)]
-struct Category {
-    id: Id,
-    name: String,
-}
 
 /// An image that is there, with the annotations about it.
 #[derive(Debug)]
@@ -116,7 +64,7 @@ pub(super) fn read<S: DeserializeOwned + Default>(
     every_image_needs_a_box: bool,
 ) -> Result<Contents<S>> {
     let mut folder = ImageFolder::open(folder)?;
-    let document: Document<S> = record::read_document(path, HELP)?;
+    let document = record::read_document::<SoundDocument<S>, LenientDocument<S>>(path, HELP)?;
     let mut reader = Reader { path, skipped: Skipped::default() };
     let categories = reader.categories(document.categories);
     let mut images = reader.images(document.images);
@@ -171,14 +119,6 @@ pub(super) fn load(
 
 fn with_words(text: String) -> Result<String, Fault> {
     record::check_has_words(&text).map(|()| text)
-}
-
-impl ImageRecord {
-    /// The dataset's name for the image, not for the expression about it.
-    fn image_id(&self) -> String {
-        let id = self.original_img_id.as_ref().or(self.original_id.as_ref());
-        id.unwrap_or(&self.id).to_string()
-    }
 }
 
 impl<S> Region<S> {

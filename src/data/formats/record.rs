@@ -56,6 +56,23 @@ pub(super) struct Lenient<T> {
     pub(super) record: Result<T, Fault>,
 }
 
+impl<T: Identified> From<T> for Lenient<T> {
+    fn from(record: T) -> Self {
+        Self { id: record.id(), image_id: record.image_id(), record: Ok(record) }
+    }
+}
+
+/// A record that says which it is.
+pub(super) trait Identified {
+    /// Its own id.
+    fn id(&self) -> Option<Id>;
+
+    /// That of the image it is about.
+    fn image_id(&self) -> Option<Id> {
+        None
+    }
+}
+
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
@@ -67,22 +84,27 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
     }
 }
 
-/// Reads a JSON document.
+/// Reads a JSON document of the shape `T`; where one of its records is broken, of the shape `L`, which
+/// is `T` with [`Lenient`] records and slower.
 ///
 /// `NaN` and `Infinity`, which Python writes and JSON does not know, are read as `null`, so that they
 /// spoil their record and not the file.
 ///
 /// # Errors
 /// [`Error::Io`] where the file cannot be read; [`Error::Format`] with the line where it is not JSON or
-/// not of the shape of `T`.
-pub(super) fn read_document<T: DeserializeOwned>(path: &Path, help: &str) -> Result<T> {
+/// not of the shape of `L`.
+pub(super) fn read_document<T, L>(path: &Path, help: &str) -> Result<L>
+where
+    T: DeserializeOwned + Into<L>,
+    L: DeserializeOwned,
+{
     let mut bytes = fs::read(path).map_err(Error::io("read", path))?;
     if bytes.trim_ascii().is_empty() {
         return Err(Error::format(path, "the file is empty", help));
     }
-    let mut parsed = serde_json::from_slice(&bytes);
+    let mut parsed = parse_document::<T, L>(&bytes);
     if parsed.as_ref().is_err_and(serde_json::Error::is_syntax) && null_non_numbers(&mut bytes) {
-        parsed = serde_json::from_slice(&bytes);
+        parsed = parse_document::<T, L>(&bytes);
     }
     parsed.map_err(|error: serde_json::Error| {
         let problem = match error.is_data() {
@@ -91,6 +113,18 @@ pub(super) fn read_document<T: DeserializeOwned>(path: &Path, help: &str) -> Res
         };
         Error::format_at(path, error.line(), problem, help)
     })
+}
+
+fn parse_document<T, L>(bytes: &[u8]) -> Result<L, serde_json::Error>
+where
+    T: DeserializeOwned + Into<L>,
+    L: DeserializeOwned,
+{
+    match serde_json::from_slice::<T>(bytes) {
+        Ok(document) => Ok(document.into()),
+        Err(error) if error.is_data() => serde_json::from_slice(bytes),
+        Err(error) => Err(error),
+    }
 }
 
 /// Replaces `NaN`, `Infinity` and `-Infinity` outside strings by `null`; whether there were any.
