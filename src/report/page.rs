@@ -100,7 +100,7 @@ fn metric(row: &MetricRow<'_>, is_first: bool) -> Markup {
     html! {
         tr.first-of-task[is_first] {
             td { span.again[!is_first] { (row.task) } }
-            td.metric { (breakable(row.metric)) " " span.quiet { @if row.lower_is_better() { "↓" } @else { "↑" } } }
+            td.metric { (breakable(row.metric)) "\u{a0}" span.quiet { @if row.lower_is_better() { "↓" } @else { "↑" } } }
             td.number { b { (number(row.score.value)) } }
             td.number { (number_or_dash(row.score.baseline)) }
             td.number { (times(row.ratio())) }
@@ -250,7 +250,7 @@ mod tests {
         assert!(
             html.contains("<span class=\"verdict worse\"><span class=\"word-of-verdict\">worse<")
         );
-        assert!(html.contains("trace_<wbr>error <span class=\"quiet\">↓"));
-        assert!(html.contains("mean_<wbr>iou <span class=\"quiet\">↑"));
+        assert!(html.contains("trace_<wbr>error\u{a0}<span class=\"quiet\">↓"));
+        assert!(html.contains("mean_<wbr>iou\u{a0}<span class=\"quiet\">↑"));
     }
 }
