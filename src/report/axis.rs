@@ -40,6 +40,15 @@ impl Axis {
         Some(Self { low: below, high: high + air, logarithmic: false })
     }
 
+    /// The same range without logarithms, from 0 where it is positive.
+    pub(super) fn straightened(self) -> Self {
+        if self.logarithmic {
+            Self { low: 0.0, high: self.high * 1.06, logarithmic: false }
+        } else {
+            self
+        }
+    }
+
     /// Whether equal distances are equal ratios.
     pub(super) fn is_logarithmic(&self) -> bool {
         self.logarithmic
@@ -120,7 +129,10 @@ mod tests {
     fn ticks_are_round_and_inside() {
         assert_eq!(Axis::straight(0.0, 2_000.0).ticks(), [0.0, 500.0, 1_000.0, 1_500.0, 2_000.0]);
         let ticks = Axis::around([0.31, 0.77]).unwrap().ticks();
-        assert_eq!(ticks.iter().map(|t| short(*t)).collect::<Vec<_>>(), ["0.3", "0.4", "0.5", "0.6", "0.7"]);
+        assert_eq!(
+            ticks.iter().map(|t| short(*t)).collect::<Vec<_>>(),
+            ["0.3", "0.4", "0.5", "0.6", "0.7"]
+        );
     }
 
     #[test]

@@ -16,14 +16,15 @@ const HEIGHT: f32 = 220.0;
 const LEFT: f32 = 40.0;
 const BOTTOM: f32 = 20.0;
 /// Room for half a name, half a line.
-const RIGHT: f32 = 12.0;
+const RIGHT: f32 = 18.0;
 const TOP: f32 = 8.0;
 
 /// A chart with its title above and its last values below. `index` is its number in the page.
 pub(super) fn chart(index: usize, chart: &Chart) -> Markup {
     let steps = all(chart).map(|s| s.step).fold(1.0, f64::max);
     let x = Axis::straight(0.0, steps);
-    let y = Axis::around(all(chart).map(|s| s.value));
+    let y = Axis::around(all(chart).map(|s| s.value))
+        .map(|y| if chart.may_be_logarithmic { y } else { y.straightened() });
     let gaps: usize = chart.curves.iter().map(|c| c.gaps).sum();
     html! {
         figure.chart {
@@ -105,6 +106,7 @@ fn legend(chart: &Chart) -> Markup {
                         i style={ "background:" (palette::task(task)) } {}
                         (task.name()) " "
                     }
+                    @else { "at the end " }
                     @if let Some(last) = curve.last { b { (significant(last)) } }
                     @if let Some(last) = curve.last_validation {
                         " · validation " b { (significant(last)) }
@@ -194,14 +196,18 @@ mod tests {
             .zip(values)
             .map(|(step, value)| Sample { step: f64::from(step), value })
             .collect();
-        assert_eq!(place.line(&samples), "M40 200L127 8M301 104h0");
+        assert_eq!(place.line(&samples), "M40 200L125.5 8M296.5 104h0");
     }
 
     #[test]
     fn charts_of_a_hundred_thousand_steps_are_small() {
         let records = example::records(100_000);
-        let markup: String =
-            charts(&records).iter().enumerate().map(|(i, c)| chart(i, c).into_string()).collect();
+        let markup: String = charts(&records)
+            .charts
+            .iter()
+            .enumerate()
+            .map(|(i, c)| chart(i, c).into_string())
+            .collect();
         assert!(markup.len() < 200_000, "{} bytes", markup.len());
         assert!(markup.len() > 20_000, "{} bytes", markup.len());
     }
@@ -214,7 +220,7 @@ mod tests {
                 step.loss = f64::NAN;
             }
         }
-        let charts = charts(&records);
+        let charts = charts(&records).charts;
         let loss: String = charts.iter().take(1).map(|c| chart(0, c).into_string()).collect();
         assert!(loss.contains("Not finite, left out: 50."), "{loss}");
         assert!(!loss.contains("NaN"), "{loss}");

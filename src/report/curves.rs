@@ -44,11 +44,56 @@ pub(super) struct Curve {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Chart {
     pub(super) title: &'static str,
+    /// Whether its axis may be logarithmic; a learning rate that decays to 0 would be all decades.
+    pub(super) may_be_logarithmic: bool,
     pub(super) curves: Vec<Curve>,
 }
 
+/// The charts of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Charts {
+    /// Those that have something to show.
+    pub(super) charts: Vec<Chart>,
+    /// Records left out because a resumed run did their steps again.
+    pub(super) superseded: usize,
+}
+
 /// Every chart of a run that has something to show.
-pub(super) fn charts(records: &[Record]) -> Vec<Chart> {
+pub(super) fn charts(records: &[Record]) -> Charts {
+    let current = current(records);
+    Charts { superseded: records.len() - current.len(), charts: charts_of(&current) }
+}
+
+/// The records that no later one takes back: a run that is resumed does the steps since its last
+/// checkpoint again.
+fn current(records: &[Record]) -> Vec<&Record> {
+    let mut first_step = usize::MAX;
+    let mut first_check = [usize::MAX; Task::ALL.len()];
+    let mut current: Vec<_> = records
+        .iter()
+        .rev()
+        .filter(|record| match record {
+            Record::Step(step) => {
+                let is_current = step.step < first_step;
+                first_step = first_step.min(step.step);
+                is_current
+            }
+            Record::Validation(check) => {
+                let mut first_of_task =
+                    Task::ALL.iter().zip(&mut first_check).filter(|(task, _)| **task == check.task);
+                first_of_task.all(|(_, first)| {
+                    let is_current = check.step < first_step.min(*first);
+                    *first = check.step.min(*first);
+                    is_current
+                })
+            }
+        })
+        .collect();
+    current.reverse();
+    current
+}
+
+fn charts_of(records: &[&Record]) -> Vec<Chart> {
     let steps: Vec<_> = records
         .iter()
         .filter_map(|r| if let Record::Step(step) = r { Some(step) } else { None })
@@ -60,12 +105,13 @@ pub(super) fn charts(records: &[Record]) -> Vec<Chart> {
     let by_task = |title, step: fn(&StepRecord) -> Option<f64>, check: fn(&_) -> Option<f64>| {
         let curves =
             Task::ALL.into_iter().map(|task| task_curve(task, &steps, &checks, step, check));
-        Chart { title, curves: curves.filter(Curve::is_seen).collect() }
+        Chart { title, may_be_logarithmic: true, curves: curves.filter(Curve::is_seen).collect() }
     };
     let overall = |title, value: fn(&StepRecord) -> f64, smoothed: bool| {
         let raw = steps.iter().map(|s| Sample { step: s.step as f64, value: value(s) }).collect();
         let curve = Curve::new(None, raw, Vec::new(), smoothed);
-        Chart { title, curves: Some(curve).filter(Curve::is_seen).into_iter().collect() }
+        let curves = Some(curve).filter(Curve::is_seen).into_iter().collect();
+        Chart { title, may_be_logarithmic: smoothed, curves }
     };
     let charts = [
         by_task("Loss", |s| Some(s.loss), |v: &ValidationRecord| Some(v.loss)),
@@ -235,7 +281,7 @@ mod tests {
     #[test]
     fn a_task_without_a_text_loss_has_no_text_curve() {
         let records = [step(1, Task::Narrate, 2.0), step(2, Task::Locate, f64::NAN)];
-        let charts = charts(&records);
+        let charts = charts(&records).charts;
         let titles: Vec<_> = charts.iter().map(|c| c.title).collect();
         assert_eq!(titles.first(), Some(&"Loss"));
         let text = charts.iter().find(|c| c.title == "Text loss").unwrap();
@@ -247,6 +293,38 @@ mod tests {
 
     #[test]
     fn no_records_make_no_charts() {
-        assert!(charts(&[]).is_empty());
+        assert!(charts(&[]).charts.is_empty());
+    }
+
+    #[test]
+    fn steps_done_again_after_a_resume_count_once() {
+        let check = |step| {
+            let task = Task::Locate;
+            let loss = step as f64;
+            Record::Validation(ValidationRecord {
+                step,
+                task,
+                loss,
+                text_loss: None,
+                point_loss: None,
+            })
+        };
+        let locate = |at, loss| step(at, Task::Locate, loss);
+        // Steps 1 to 3, a crash, resumed after step 1.
+        let records = [
+            locate(1, 9.0),
+            check(1),
+            locate(2, 8.0),
+            check(2),
+            locate(3, 7.0),
+            locate(2, 1.0),
+            check(2),
+            locate(3, 2.0),
+        ];
+        let charts = charts(&records);
+        assert_eq!(charts.superseded, 3);
+        let loss = charts.charts.first().unwrap().curves.first().unwrap();
+        assert_eq!(loss.raw.iter().map(|s| s.value).collect::<Vec<_>>(), [9.0, 1.0, 2.0]);
+        assert_eq!(loss.validation.iter().map(|s| s.step).collect::<Vec<_>>(), [1.0, 2.0]);
     }
 }

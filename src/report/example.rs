@@ -98,7 +98,9 @@ pub(super) fn records(steps: usize) -> Vec<Record> {
             text_loss,
             point_loss: (task != Task::Describe).then_some(point),
             gradient_norm: (1.0 + 20.0 * fall * noise) * if step == steps / 3 { 80.0 } else { 1.0 },
-            learning_rate: 1e-3 * (step as f64 / 100.0).min(1.0) * (1.0 + (3.14 * done).cos())
+            learning_rate: 1e-3
+                * (step as f64 / 100.0).min(1.0)
+                * (1.0 + (std::f64::consts::PI * done).cos())
                 / 2.0,
             samples_per_second: 140.0 + 20.0 * noise,
             data_wait_share: 0.01,

@@ -163,7 +163,10 @@ fn description_texts(descriptions: &[Described]) -> Markup {
             h4 { "describe" }
             ul.answers {
                 @for (i, described) in descriptions.iter().enumerate() {
-                    li tabindex="0" data-key={ "d" (i) } data-note="the region that was asked about" {
+                    li tabindex="0" data-key={ "d" (i) } data-note={
+                        "the region that was asked about · log-probability a word "
+                        (format!("{:.2}", described.description.score))
+                    } {
                         p { (printable(&described.description.caption)) }
                         (annotated(described.reference.as_deref()))
                     }

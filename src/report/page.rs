@@ -63,20 +63,15 @@ fn metrics(evaluation: &Evaluation) -> Markup {
             @else {
                 div.wide { table {
                     thead { tr {
-                        th scope="col" { "split" }
                         th scope="col" { "task" }
                         th scope="col" { "metric" }
                         th.number scope="col" { "value" }
                         th.number scope="col" { "baseline" }
                         th.number scope="col" { "ratio" }
-                        th scope="col" { "verdict" }
-                        th.number scope="col" { "n" }
+                        th scope="col" { span.word-of-verdict { "verdict" } }
+                        th.number.count scope="col" { "n" }
                     } }
-                    tbody {
-                        @for (i, row) in rows.iter().enumerate() {
-                            (metric(row, i.checked_sub(1).and_then(|i| rows.get(i))))
-                        }
-                    }
+                    @for rows in rows.chunk_by(|a, b| a.split == b.split) { (split(rows)) }
                 } }
                 p.quiet {
                     "The baseline is what a trivial answer reaches on the same images: the centre "
@@ -88,30 +83,48 @@ fn metrics(evaluation: &Evaluation) -> Markup {
     }
 }
 
-/// One line; what the line before it says already is not said again, though still read out.
-fn metric(row: &MetricRow<'_>, before: Option<&MetricRow<'_>>) -> Markup {
-    let same_split = before.is_some_and(|b| b.split == row.split);
-    let same_task = same_split && before.is_some_and(|b| b.task == row.task);
+fn split(rows: &[MetricRow<'_>]) -> Markup {
+    let name = rows.first().map_or("", |row| row.split);
     html! {
-        tr.first-of-split[!same_split].first-of-task[!same_task] {
-            td { span.again[same_split] { (row.split) } }
-            td { span.again[same_task] { (row.task) } }
-            td { (row.metric) " " span.quiet { @if row.lower_is_better() { "↓" } @else { "↑" } } }
-            td.number { b { (number(row.score.value)) } }
-            td.number { (number_or_dash(row.score.baseline)) }
-            td.number { (times(row.ratio())) }
-            td { @if let Some(verdict) = row.verdict() { (verdict_badge(verdict)) } }
-            td.number { (row.score.n) }
+        tbody {
+            tr { th.split scope="rowgroup" colspan="7" { (name) } }
+            @for rows in rows.chunk_by(|a, b| a.task == b.task) {
+                @for (i, row) in rows.iter().enumerate() { (metric(row, i == 0)) }
+            }
         }
     }
 }
 
+/// One line; the task is shown on its first line and read out on every one.
+fn metric(row: &MetricRow<'_>, is_first: bool) -> Markup {
+    html! {
+        tr.first-of-task[is_first] {
+            td { span.again[!is_first] { (row.task) } }
+            td.metric { (breakable(row.metric)) "\u{a0}" span.quiet { @if row.lower_is_better() { "↓" } @else { "↑" } } }
+            td.number { b { (number(row.score.value)) } }
+            td.number { (number_or_dash(row.score.baseline)) }
+            td.number { (times(row.ratio())) }
+            td { @if let Some(verdict) = row.verdict() { (verdict_badge(verdict)) } }
+            td.number.count { (row.score.n) }
+        }
+    }
+}
+
+/// A name that a narrow screen may break after an underscore.
+fn breakable(name: &str) -> Markup {
+    html! { @for part in name.split_inclusive('_') { (part) @if part.ends_with('_') { wbr; } } }
+}
+
 fn verdict_badge(verdict: Verdict) -> Markup {
-    html! { span class={ "verdict " (verdict.name()) } { (verdict.name()) } }
+    html! {
+        span class={ "verdict " (verdict.name()) } {
+            span.word-of-verdict { (verdict.name()) }
+        }
+    }
 }
 
 fn learning(report: &Report) -> Markup {
-    let charts = curves::charts(&report.records);
+    let curves::Charts { charts, superseded } = curves::charts(&report.records);
     html! {
         section {
             h2 { "Learning" }
@@ -120,6 +133,9 @@ fn learning(report: &Report) -> Markup {
                 p.quiet {
                     "Over the steps. Light: every step; bold: smoothed; dots: the validation split. "
                     "Losses are before their weights, but for the first."
+                    @if superseded > 0 {
+                        " Left out: " (superseded) " records of steps that a resumed run did again."
+                    }
                 }
                 div.charts { @for (i, c) in charts.iter().enumerate() { (chart::chart(i, c)) } }
             }
@@ -228,9 +244,13 @@ mod tests {
     #[test]
     fn metrics_are_marked_better_or_worse() {
         let html = html(&example::report());
-        assert!(html.contains("<span class=\"verdict better\">better</span>"));
-        assert!(html.contains("<span class=\"verdict worse\">worse</span>"));
-        assert!(html.contains("trace_error <span class=\"quiet\">↓"));
-        assert!(html.contains("mean_iou <span class=\"quiet\">↑"));
+        assert!(
+            html.contains("<span class=\"verdict better\"><span class=\"word-of-verdict\">better<")
+        );
+        assert!(
+            html.contains("<span class=\"verdict worse\"><span class=\"word-of-verdict\">worse<")
+        );
+        assert!(html.contains("trace_<wbr>error\u{a0}<span class=\"quiet\">↓"));
+        assert!(html.contains("mean_<wbr>iou\u{a0}<span class=\"quiet\">↑"));
     }
 }
