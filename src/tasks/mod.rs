@@ -1,5 +1,13 @@
 //! Floor 4: narrate, describe, locate; an image and a prompt in, a typed result out.
 
+mod describe;
+pub mod evaluation;
+mod locate;
+mod narrate;
+pub mod predictor;
+mod prompt;
+mod writing;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

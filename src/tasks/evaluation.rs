@@ -1,0 +1,258 @@
+//! What a run is worth: its answers on held-out splits, scored beside trivial baselines.
+//!
+//! Every text and region of an image is scored, of at most `evaluation.max_images` images per task
+//! and split, the first of the file. Sources that serve the same task are scored together.
+//!
+//! | metric | what it is |
+//! |---|---|
+//! | `narrate.trace_error`, `center_error`, `point_l1` | [`trace`](crate::metrics::trace): where the words of the *annotated* narrative are put, read with teacher forcing; `n` images |
+//! | `narrate.trace_error_vs_mean_box` | the same `trace_error` beside a harder baseline |
+//! | `narrate.token_f1` | [`captions`](crate::metrics::captions): what is *written*, beside the best of the image's narratives; `n` images |
+//! | `describe.attribute_accuracy`, `all_attributes` | [`attributes`](crate::metrics::attributes), of captions that name one; `n` captions |
+//! | `describe.exact_match`, `token_f1` | [`captions`](crate::metrics::captions); `n` captions |
+//! | `locate.precision_at_0.5`, `precision_at_0.75`, `mean_iou` | [`referring`](crate::metrics::referring), boxes clipped to the image; `n` expressions |
+//!
+//! The baselines are in [`baselines`].
+
+pub mod baselines;
+mod describe;
+mod locate;
+mod narrate;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use self::baselines::Baselines;
+use super::predictor::{EncodedImages, Predictor, TaskSettings};
+use super::{Description, Location, Narration};
+use crate::data::alignment::Alignment;
+use crate::data::sample::{Sample, Task};
+use crate::data::source::Source;
+use crate::data::transform::{Canvas, load_canvas};
+use crate::error::Result;
+use crate::experiment::schema::EvaluationConfig;
+use crate::geometry::BoundingBox;
+use crate::metrics::score::TaskScores;
+use crate::metrics::{Evaluation, Score};
+
+/// What is evaluated, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Evaluator<'a> {
+    /// The model.
+    pub predictor: &'a Predictor,
+    /// How a word of a narrative finds its place; the same as in training.
+    pub alignment: Alignment,
+    /// How many images.
+    pub config: &'a EvaluationConfig,
+}
+
+/// How far an evaluation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// The split in progress.
+    pub split: &'a str,
+    /// The task in progress.
+    pub task: Task,
+    /// Images that are done, of this task and split.
+    pub done: usize,
+    /// Images of this task and split.
+    pub total: usize,
+}
+
+/// What an evaluation found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The content of `evaluation.json`.
+    pub evaluation: Evaluation,
+    /// What the model said, image by image, in the order of evaluation.
+    pub answers: Vec<ImageAnswers>,
+    /// What was not scored and why; for the user to read.
+    pub notes: Vec<String>,
+}
+
+/// What the model said about an image, beside the annotations.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageAnswers {
+    /// The split that the image is from.
+    pub split: String,
+    /// The image file.
+    pub image: PathBuf,
+    /// The image's name in its data set.
+    pub name: String,
+    /// What the model wrote about the whole image.
+    pub narration: Option<Narration>,
+    /// The annotated narratives.
+    pub reference_narrations: Vec<String>,
+    /// What the model wrote about regions, and what the annotation says.
+    pub descriptions: Vec<(Description, String)>,
+    /// Where the model found expressions, and where the annotation has them (normalised to the
+    /// image).
+    pub locations: Vec<(Location, BoundingBox)>,
+}
+
+/// Images of one source with what the model saw of them.
+struct Batch<'a> {
+    predictor: &'a Predictor,
+    alignment: Alignment,
+    settings: TaskSettings,
+    images: EncodedImages,
+    samples: &'a [Sample],
+}
+
+/// Scores of one task on one split, batch by batch.
+trait TaskEvaluation {
+    /// Answers and scores a batch; `answers` has one entry per image.
+    fn add(&mut self, batch: &Batch<'_>, answers: &mut [ImageAnswers]) -> Result<()>;
+
+    /// What was scored.
+    fn finish(&self, table: &mut Table);
+}
+
+/// The scores of one task on one split.
+#[derive(Default)]
+struct Table {
+    scores: TaskScores,
+    notes: Vec<String>,
+}
+
+impl Table {
+    /// Adds a metric; one that is not a number is left out, with a note.
+    fn add(&mut self, metric: &str, value: f64, baseline: Option<f64>, n: usize) {
+        if value.is_finite() {
+            let baseline = baseline.filter(|baseline| baseline.is_finite());
+            self.scores.insert(metric.to_string(), Score { value, baseline, n });
+        } else {
+            self.notes.push(format!("{metric} is {value} and was left out"));
+        }
+    }
+
+    fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+}
+
+impl Evaluator<'_> {
+    /// Evaluates every split; baselines are taken from `train`. `progress` is told after every batch.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) or [`Error::Format`](crate::Error::Format) where an image
+    /// cannot be read.
+    pub fn evaluate(
+        &self,
+        splits: &[(String, Vec<Source>)],
+        train: &[Source],
+        progress: &dyn Fn(Progress<'_>),
+    ) -> Result<Outcome> {
+        let baselines = Baselines::of(train);
+        let mut evaluation = Evaluation::new();
+        let (mut notes, mut answers) = (Vec::new(), Answers::default());
+        for (split, sources) in splits {
+            let mut tasks = BTreeMap::new();
+            for task in Task::ALL {
+                let sources: Vec<_> = sources.iter().filter(|s| s.task() == task).collect();
+                if sources.is_empty() {
+                    continue;
+                }
+                let table = self.task(split, task, &sources, &baselines, &mut answers, progress)?;
+                let name = task.name();
+                notes.extend(table.notes.iter().map(|note| format!("{split}: {name}: {note}")));
+                tasks.insert(name.to_string(), table.scores);
+            }
+            evaluation.insert(split.clone(), tasks);
+        }
+        Ok(Outcome { evaluation, answers: answers.images, notes })
+    }
+
+    /// One task on one split.
+    fn task(
+        &self,
+        split: &str,
+        task: Task,
+        sources: &[&Source],
+        baselines: &Baselines,
+        answers: &mut Answers,
+        progress: &dyn Fn(Progress<'_>),
+    ) -> Result<Table> {
+        let mut scores: Box<dyn TaskEvaluation + '_> = match task {
+            Task::Narrate => Box::new(narrate::NarrateEvaluation::new(baselines)),
+            Task::Describe => Box::new(describe::DescribeEvaluation::new(baselines)),
+            Task::Locate => Box::new(locate::LocateEvaluation::new(baselines)),
+        };
+        let all: usize = sources.iter().map(|source| source.samples.len()).sum();
+        let total = all.min(self.config.max_images);
+        let mut done = 0;
+        for source in sources {
+            let count = source.samples.len().min(total - done);
+            for samples in source.samples[..count].chunks(self.config.batch_size.max(1)) {
+                let batch = self.batch(source, samples)?;
+                let mut said: Vec<_> =
+                    samples.iter().map(|sample| ImageAnswers::none(split, sample)).collect();
+                scores.add(&batch, &mut said)?;
+                said.into_iter().for_each(|said| answers.add(said));
+                done += samples.len();
+                progress(Progress { split, task, done, total });
+            }
+        }
+        let mut table = Table::default();
+        if total < all {
+            table.note(format!("scored the first {total} of {all} images"));
+        }
+        scores.finish(&mut table);
+        Ok(table)
+    }
+
+    fn batch<'a>(&'a self, source: &Source, samples: &'a [Sample]) -> Result<Batch<'a>> {
+        let side = self.predictor.canvas_px();
+        let canvases: Result<Vec<Canvas>> =
+            samples.iter().map(|sample| load_canvas(&sample.image, side)).collect();
+        Ok(Batch {
+            predictor: self.predictor,
+            alignment: self.alignment,
+            settings: TaskSettings::from(&source.config),
+            images: self.predictor.encode(&canvases?)?,
+            samples,
+        })
+    }
+}
+
+impl ImageAnswers {
+    fn none(split: &str, sample: &Sample) -> Self {
+        Self {
+            split: split.to_string(),
+            image: sample.image.clone(),
+            name: sample.image_id.clone(),
+            narration: None,
+            reference_narrations: Vec::new(),
+            descriptions: Vec::new(),
+            locations: Vec::new(),
+        }
+    }
+
+    /// Adds what was said about the same image for another task.
+    fn merge(&mut self, other: Self) {
+        self.narration = self.narration.take().or(other.narration);
+        self.reference_narrations.extend(other.reference_narrations);
+        self.descriptions.extend(other.descriptions);
+        self.locations.extend(other.locations);
+    }
+}
+
+/// Answers about the same image of a split, together.
+#[derive(Default)]
+struct Answers {
+    images: Vec<ImageAnswers>,
+    index: HashMap<(String, PathBuf), usize>,
+}
+
+impl Answers {
+    fn add(&mut self, answers: ImageAnswers) {
+        let key = (answers.split.clone(), answers.image.clone());
+        match self.index.get(&key).and_then(|&index| self.images.get_mut(index)) {
+            Some(known) => known.merge(answers),
+            None => {
+                self.index.insert(key, self.images.len());
+                self.images.push(answers);
+            }
+        }
+    }
+}
