@@ -70,3 +70,49 @@ fn check_region(region: &BoundingBox) -> Result<()> {
             .into(),
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::tasks::testing;
+
+    #[test]
+    fn regions_in_a_ragged_batch_are_described_as_each_alone() {
+        let predictor = testing::predictor().unwrap();
+        let images = testing::images(&predictor).unwrap();
+        let at = |i: usize| BoundingBox::new(0.0, 0.0, 0.1 + i as f32 * 0.05, 0.5);
+        // More rows than are prompted at once, and an image with fewer.
+        let many: Vec<_> = (0..ROWS_AT_ONCE + 2).map(at).collect();
+        let regions = [many, vec![at(3)]];
+        let described = predictor.describe(&images, &regions).unwrap();
+        assert_eq!(described.iter().map(Vec::len).collect::<Vec<_>>(), [ROWS_AT_ONCE + 2, 1]);
+        for (image, row) in [(0, 0), (0, ROWS_AT_ONCE + 1), (1, 0)] {
+            let mut alone = [vec![], vec![]];
+            alone[image] = vec![regions[image][row]];
+            let alone = predictor.describe(&images, &alone).unwrap();
+            let (batched, alone) = (&described[image][row], &alone[image][0]);
+            assert_eq!(batched.region, regions[image][row]);
+            assert_eq!(batched.caption, alone.caption);
+            assert!((batched.score - alone.score).abs() < 1e-4);
+        }
+        assert_eq!(predictor.describe(&images, &[vec![], vec![]]).unwrap(), [vec![], vec![]]);
+    }
+
+    #[test]
+    fn regions_without_anything_of_the_image_are_refused() {
+        let predictor = testing::predictor().unwrap();
+        let images = testing::images(&predictor).unwrap();
+        for bad in [
+            BoundingBox::new(0.5, 0.5, 0.5, 0.9),
+            BoundingBox::new(0.9, 0.0, 0.1, 1.0),
+            BoundingBox::new(1.0, 0.0, 2.0, 1.0),
+            BoundingBox::new(0.0, 0.0, f32::NAN, 1.0),
+        ] {
+            let error = predictor.describe(&images, &[vec![bad], vec![]]).unwrap_err();
+            assert!(matches!(error, Error::Usage { .. }), "{error:?}");
+        }
+        let error = predictor.describe(&images, &[vec![]]).unwrap_err();
+        assert_eq!(error.to_string(), "1 lists of prompts for 2 images");
+    }
+}

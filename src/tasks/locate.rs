@@ -88,3 +88,62 @@ impl Predictor {
         Ok(encoded.ids)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::tasks::testing;
+
+    fn close(a: BoundingBox, b: BoundingBox) {
+        let mut pairs = a.to_array().into_iter().zip(b.to_array());
+        assert!(pairs.all(|(a, b)| (a - b).abs() < 1e-5), "{a:?} {b:?}");
+    }
+
+    #[test]
+    fn expressions_in_a_ragged_batch_are_found_where_each_alone_is() {
+        let predictor = testing::predictor().unwrap();
+        let images = testing::images(&predictor).unwrap();
+        let text = |text: &str| text.to_string();
+        let expressions =
+            [vec![text("a red circle"), text("the square we see here")], vec![text("circle")]];
+        let located = predictor.locate(&images, &expressions).unwrap();
+        assert_eq!(located.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
+        for (image, row) in [(0, 0), (0, 1), (1, 0)] {
+            let mut alone = [vec![], vec![]];
+            alone[image] = vec![expressions[image][row].clone()];
+            let alone = predictor.locate(&images, &alone).unwrap();
+            let found = &located[image][row];
+            assert_eq!(found.expression, expressions[image][row]);
+            close(found.bounds, alone[image][0].bounds);
+            assert!(found.bounds.x0 <= found.bounds.x1 && found.bounds.y0 <= found.bounds.y1);
+        }
+        assert_ne!(located[0][0].bounds, located[0][1].bounds);
+    }
+
+    #[test]
+    fn the_last_word_answers_whatever_comes_after_it() {
+        let predictor = testing::predictor().unwrap();
+        let settings = predictor.settings(Task::Locate).unwrap();
+        let ids = predictor.expression("a red circle", settings).unwrap();
+        let whole = predictor.tokenizer.encode("a red circle", 10).unwrap().ids;
+        assert_eq!(ids, whole[..whole.len() - 1]);
+        let long = "red circle ".repeat(20);
+        assert_eq!(predictor.expression(&long, settings).unwrap().len(), 10, "cut");
+    }
+
+    #[test]
+    fn texts_without_words_and_tasks_that_were_not_taught_are_refused() {
+        let predictor = testing::predictor().unwrap();
+        let images = testing::images(&predictor).unwrap();
+        for empty in ["", "  \t"] {
+            let error = predictor.locate(&images, &[vec![empty.into()], vec![]]).unwrap_err();
+            assert!(matches!(error, Error::Usage { .. }) && error.to_string().contains("no words"));
+        }
+        let device = burn::tensor::Device::flex();
+        let narrator = testing::predictor_on(&device, 0.0, &[Task::Narrate]).unwrap();
+        let images = testing::images(&narrator).unwrap();
+        let error = narrator.locate(&images, &[vec![], vec![]]).unwrap_err();
+        assert_eq!(error.to_string(), "the model was not taught to locate");
+    }
+}

@@ -6,6 +6,8 @@ mod locate;
 mod narrate;
 pub mod predictor;
 mod prompt;
+#[cfg(test)]
+mod testing;
 mod writing;
 
 use schemars::JsonSchema;

@@ -162,3 +162,35 @@ impl Predictor {
         })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::tasks::testing;
+
+    #[test]
+    fn images_on_another_canvas_are_refused() {
+        let predictor = testing::predictor().unwrap();
+        let mut canvases = testing::canvases();
+        canvases[1].pixels.truncate(8 * 8 * 3);
+        for bad in [&canvases[..], &[]] {
+            let error = predictor.encode(bad).unwrap_err();
+            assert!(matches!(error, Error::Usage { .. }), "{error:?}");
+        }
+        assert_eq!(predictor.encode(&canvases[..1]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn the_first_source_of_a_task_says_how_it_is_asked_for() {
+        let first = testing::source_config(Task::Locate);
+        let second = SourceConfig { prompt: "find".into(), ..first.clone() };
+        let settings = TaskSettings::from(&first);
+        let device = Device::flex();
+        let predictor = testing::predictor_on(&device, 0.0, &[Task::Locate]).unwrap();
+        let sources = [first, second];
+        let predictor = Predictor::new(&predictor.model, predictor.tokenizer.clone(), &sources);
+        assert_eq!(predictor.settings(Task::Locate).unwrap(), &settings);
+        assert_eq!(predictor.tasks().collect::<Vec<_>>(), [Task::Locate]);
+    }
+}
