@@ -122,8 +122,8 @@ fn pad(rgb: &[u8], width: u32, side: usize) -> Vec<u8> {
     let mut pixels = vec![0; side * side * 3];
     let rows = rgb.chunks_exact(width as usize * 3);
     for (to, from) in pixels.chunks_exact_mut(side * 3).zip(rows) {
-        for (to, from) in to.iter_mut().zip(from) {
-            *to = *from;
+        if let Some(to) = to.get_mut(..from.len()) {
+            to.copy_from_slice(from);
         }
     }
     pixels
@@ -188,5 +188,180 @@ fn is_cut_short(jpeg: &[u8]) -> bool {
     match jpeg.windows(2).rposition(is_end) {
         Some(end) => jpeg.windows(2).skip(end).any(is_start_of_scan),
         None => true,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use image::{GrayImage, ImageBuffer, Luma, Rgb, Rgba};
+
+    use super::*;
+
+    fn encode(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        image.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    /// Writes `bytes` to a file called `name` and loads that onto a canvas.
+    fn load(name: &str, bytes: &[u8], canvas_px: usize) -> Result<Canvas> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        load_canvas(&path, canvas_px)
+    }
+
+    /// The message of the error, which must name the file and say what to do.
+    fn problem(result: Result<Canvas>, name: &str) -> String {
+        let error = result.unwrap_err();
+        let Error::Format { path, problem, help, .. } = &error else { unreachable!("{error:?}") };
+        assert!(path.ends_with(name) && !help.is_empty(), "{error:?}");
+        problem.clone()
+    }
+
+    fn pixel(canvas: &Canvas, x: usize, y: usize) -> [u8; 3] {
+        let side = (canvas.pixels.len() / 3).isqrt();
+        let at = (y * side + x) * 3;
+        canvas.pixels[at..at + 3].try_into().unwrap()
+    }
+
+    #[test]
+    fn the_longer_side_fills_the_canvas_and_the_shorter_is_rounded_down() {
+        // The example of spec/data.md, where the longer side is one less for rounding.
+        assert_eq!(fitted_size(427, 640, 384), (256, 384));
+        assert_eq!(fitted_size(640, 480, 64), (64, 48));
+        assert_eq!(fitted_size(5, 5, 64), (64, 64));
+        assert_eq!(fitted_size(10_000, 1, 64), (64, 1));
+    }
+
+    #[test]
+    fn a_wide_image_lies_on_top_of_black() {
+        let white = DynamicImage::ImageRgb8(RgbImage::from_pixel(40, 20, Rgb([255; 3])));
+        let canvas = from_image(&white, 8).unwrap();
+        assert_eq!((canvas.width, canvas.height), (8, 4));
+        let half = 8 * 4 * 3;
+        assert_eq!(canvas.pixels.len(), 2 * half);
+        assert!(canvas.pixels[..half].iter().all(|&v| v == 255));
+        assert!(canvas.pixels[half..].iter().all(|&v| v == 0));
+        let tall = from_image(&white.rotate90(), 8).unwrap();
+        assert_eq!((tall.width, tall.height), (4, 8));
+        assert_eq!([pixel(&tall, 3, 7), pixel(&tall, 4, 0)], [[255; 3], [0; 3]]);
+    }
+
+    #[test]
+    fn an_image_of_the_size_of_the_canvas_is_unchanged() {
+        let image = RgbImage::from_fn(4, 4, |x, y| Rgb([x as u8, y as u8, 7]));
+        let canvas = load("a.png", &encode(&image.clone().into(), ImageFormat::Png), 4).unwrap();
+        assert_eq!(canvas.pixels, image.into_raw());
+    }
+
+    #[test]
+    fn shrinking_averages_and_does_not_pick_pixels() {
+        let stripes = GrayImage::from_fn(64, 64, |x, _| Luma([if x % 2 == 0 { 0 } else { 200 }]));
+        let canvas = from_image(&stripes.into(), 8).unwrap();
+        assert!(canvas.pixels.iter().all(|&v| (90..=110).contains(&v)), "{:?}", canvas.pixels);
+    }
+
+    #[test]
+    fn sixteen_bit_gray_becomes_eight_bit_rgb() {
+        let values = [0u16, 257, 32_768, 65_535];
+        let gray = ImageBuffer::from_fn(2, 2, |x, y| Luma([values[(y * 2 + x) as usize]]));
+        let image = DynamicImage::ImageLuma16(gray);
+        let canvas = load("gray.png", &encode(&image, ImageFormat::Png), 2).unwrap();
+        let expected = [0, 1, 128, 255].map(|v| [v; 3]).concat();
+        assert_eq!(canvas.pixels, expected);
+    }
+
+    #[test]
+    fn what_is_transparent_is_black() {
+        let colors = [[200, 100, 50, 255], [200, 100, 50, 51], [200, 100, 50, 0]];
+        let image = image::RgbaImage::from_fn(3, 1, |x, _| Rgba(colors[x as usize]));
+        let canvas = load("a.png", &encode(&image.into(), ImageFormat::Png), 3).unwrap();
+        let found = [0, 1, 2].map(|x| pixel(&canvas, x, 0));
+        assert_eq!(found, [[200, 100, 50], [40, 20, 10], [0, 0, 0]]);
+    }
+
+    /// An EXIF block that says only how the image is turned.
+    fn exif(orientation: u8) -> Vec<u8> {
+        let mut tiff = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
+        tiff.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
+        let length = u16::try_from(tiff.len() + 2).unwrap();
+        [&[0xFF, 0xE1], &length.to_be_bytes()[..], &tiff].concat()
+    }
+
+    #[test]
+    fn a_jpeg_is_turned_as_its_exif_says() {
+        // Left half red, right half blue, stored lying; upright it has red on top.
+        let lying =
+            RgbImage::from_fn(32, 16, |x, _| Rgb(if x < 16 { [255, 0, 0] } else { [0, 0, 255] }));
+        let jpeg = encode(&lying.into(), ImageFormat::Jpeg);
+        let turned = [&jpeg[..2], &exif(6), &jpeg[2..]].concat();
+        let plain = load("a.jpg", &jpeg, 32).unwrap();
+        let upright = load("a.jpg", &turned, 32).unwrap();
+        assert_eq!((plain.width, plain.height), (32, 16));
+        assert_eq!((upright.width, upright.height), (16, 32));
+        let is_red = |[r, _, b]: [u8; 3]| r > 200 && b < 50;
+        assert!(is_red(pixel(&upright, 8, 2)) && !is_red(pixel(&upright, 8, 29)));
+    }
+
+    #[test]
+    fn content_counts_and_not_the_name() {
+        let image = RgbImage::from_pixel(4, 4, Rgb([9; 3]));
+        let png = encode(&image.into(), ImageFormat::Png);
+        assert_eq!(pixel(&load("a.jpg", &png, 4).unwrap(), 0, 0), [9; 3]);
+        let found = problem(load("a.png", b"this is a text", 4), "a.png");
+        assert!(found.contains("no PNG or JPEG"), "{found}");
+    }
+
+    #[test]
+    fn an_empty_file_is_named() {
+        let found = problem(load("a.png", b"", 4), "a.png");
+        assert_eq!(found, "the image file is empty (0 bytes)");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = load_canvas(Path::new("nowhere/a.png"), 4).unwrap_err();
+        assert!(matches!(&error, Error::Io { path, .. } if path.ends_with("a.png")), "{error:?}");
+    }
+
+    #[test]
+    fn damaged_images_are_refused() {
+        let noise = RgbImage::from_fn(64, 64, |x, y| Rgb([(x * y) as u8, (x ^ y) as u8, x as u8]));
+        let noise = DynamicImage::from(noise);
+        let png = encode(&noise, ImageFormat::Png);
+        let found = problem(load("a.png", &png[..png.len() / 2], 8), "a.png");
+        assert!(found.contains("damaged"), "{found}");
+        let jpeg = encode(&noise, ImageFormat::Jpeg);
+        let found = problem(load("a.jpg", &jpeg[..jpeg.len() / 2], 8), "a.jpg");
+        assert!(found.contains("cut short"), "{found}");
+        assert!(load("a.jpg", &jpeg, 8).is_ok());
+    }
+
+    #[test]
+    fn absurd_sizes_are_refused_before_they_are_decoded() {
+        let mut png = encode(&GrayImage::new(1, 1).into(), ImageFormat::Png);
+        // Width of the header, and its checksum for 2^24 × 1 pixels.
+        png[16..20].copy_from_slice(&(1u32 << 24).to_be_bytes());
+        let checksum = crc32(&png[12..29]);
+        png[29..33].copy_from_slice(&checksum.to_be_bytes());
+        let found = problem(load("a.png", &png, 8), "a.png");
+        assert!(found.contains("larger than 16384 pixels a side"), "{found}");
+        for nothing in [
+            from_image(&GrayImage::new(0, 3).into(), 8),
+            from_image(&GrayImage::new(3, 3).into(), 0),
+        ] {
+            assert!(matches!(nothing, Err(Error::Usage { .. })), "{nothing:?}");
+        }
+    }
+
+    /// The checksum of PNG chunks.
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0, |crc, &byte| {
+            (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+                if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 }
+            })
+        })
     }
 }

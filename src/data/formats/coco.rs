@@ -123,7 +123,9 @@ pub(super) fn read<S: DeserializeOwned + Default>(
     reader.assign(document.annotations, &mut images);
     let mut listed = Vec::new();
     for image in images.entries {
-        if image.annotations.is_empty() && image.record.is_ok() && !every_image_needs_a_box {
+        // Where its annotations have been skipped already, that is what there is to say.
+        let may_be_bare = !every_image_needs_a_box || image.has_skipped_annotations;
+        if image.annotations.is_empty() && image.record.is_ok() && may_be_bare {
             continue;
         }
         listed.extend(reader.check(image, &mut folder));
@@ -196,6 +198,8 @@ struct Entry<S> {
     index: usize,
     record: Result<ImageRecord, Fault>,
     annotations: Vec<(usize, AnnotationRecord<S>)>,
+    /// Whether annotations that name it have been skipped.
+    has_skipped_annotations: bool,
 }
 
 struct Entries<S> {
@@ -212,7 +216,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn categories(&mut self, categories: Vec<Lenient<Category>>) -> HashMap<Id, String> {
         let mut names = HashMap::new();
-        for (index, Lenient { id, record }) in categories.into_iter().enumerate() {
+        for (index, Lenient { id, record, .. }) in categories.into_iter().enumerate() {
             let fault = match record {
                 Ok(Category { id, .. }) if names.contains_key(&id) => {
                     Fault::new(Reason::Duplicate, "the id stands above already")
@@ -233,7 +237,7 @@ impl Reader<'_> {
     fn images<S>(&mut self, images: Vec<Lenient<ImageRecord>>) -> Entries<S> {
         let mut entries = Vec::with_capacity(images.len());
         let mut by_id = HashMap::with_capacity(images.len());
-        for (index, Lenient { id, record }) in images.into_iter().enumerate() {
+        for (index, Lenient { id, record, .. }) in images.into_iter().enumerate() {
             match &id {
                 Some(id) if by_id.contains_key(id) => {
                     let fault = Fault::new(Reason::Duplicate, "the id stands above already");
@@ -243,7 +247,8 @@ impl Reader<'_> {
                 Some(id) => by_id.insert(id.clone(), entries.len()),
                 None => None,
             };
-            entries.push(Entry { id, index, record, annotations: Vec::new() });
+            let annotations = Vec::new();
+            entries.push(Entry { id, index, record, annotations, has_skipped_annotations: false });
         }
         Entries { entries, by_id }
     }
@@ -255,32 +260,38 @@ impl Reader<'_> {
         images: &mut Entries<S>,
     ) {
         let mut seen = HashSet::with_capacity(annotations.len());
-        for (index, Lenient { id, record }) in annotations.into_iter().enumerate() {
-            let entry = record.and_then(|annotation| {
-                if id.as_ref().is_some_and(|id| seen.contains(id)) {
-                    return Err(Fault::new(Reason::Duplicate, "the id stands above already"));
-                }
-                let entry = images.by_id.get(&annotation.image_id).copied().ok_or_else(|| {
-                    Fault::new(Reason::UnknownImage, format!("image_id {}", annotation.image_id))
-                })?;
-                Ok((entry, annotation))
+        for (index, Lenient { id, image_id, record }) in annotations.into_iter().enumerate() {
+            let entry = image_id.and_then(|id| images.by_id.get(&id)).copied();
+            let entry = entry.and_then(|entry| images.entries.get_mut(entry));
+            let is_repeated = id.as_ref().is_some_and(|id| seen.contains(id));
+            let record = record.and_then(|annotation| match is_repeated {
+                true => Err(Fault::new(Reason::Duplicate, "the id stands above already")),
+                false => Ok(annotation),
             });
-            match entry {
-                Ok((entry, annotation)) => {
-                    images.entries[entry].annotations.push((index, annotation));
+            let fault = match (record, entry) {
+                (Ok(annotation), Some(entry)) => {
+                    entry.annotations.push((index, annotation));
                     seen.extend(id);
+                    continue;
                 }
-                Err(fault) => {
-                    self.skipped.add(annotation_place(self.path, id.as_ref(), index), fault);
+                (Ok(annotation), None) => {
+                    Fault::new(Reason::UnknownImage, format!("image_id {}", annotation.image_id))
                 }
-            }
+                (Err(fault), entry) => {
+                    if let Some(entry) = entry {
+                        entry.has_skipped_annotations = true;
+                    }
+                    fault
+                }
+            };
+            self.skipped.add(annotation_place(self.path, id.as_ref(), index), fault);
         }
     }
 
     /// The image with its usable annotations. An image that cannot be used is one fault, however many
     /// annotations go with it.
     fn check<S>(&mut self, image: Entry<S>, folder: &mut ImageFolder) -> Option<ListedImage<S>> {
-        let Entry { id, index, record, annotations } = image;
+        let Entry { id, index, record, annotations, .. } = image;
         let found = record.and_then(|record| {
             if annotations.is_empty() {
                 return Err(Fault::new(Reason::NoBox, "no annotation names it"));

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use hotcoco::types::Segmentation;
+use hotcoco::mask;
+use hotcoco::types::{Rle, Segmentation};
 
 use super::record::Id;
 use super::skipped::{Fault, Reason, Skipped};
@@ -52,21 +53,35 @@ pub struct Instance {
     pub mask: Mask,
 }
 
-/// Which pixels of an image belong to an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Which pixels of an image belong to an object; held as runs, so that a dataset's masks fit in memory.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Mask {
-    /// Pixels.
-    pub width: u32,
-    /// Pixels.
-    pub height: u32,
-    /// Row by row, `width · height`.
-    pub pixels: Vec<bool>,
+    /// Column by column, outside first.
+    runs: Rle,
 }
 
 impl Mask {
-    /// How many pixels belong to the object.
-    pub fn area(&self) -> usize {
-        self.pixels.iter().filter(|&&inside| inside).count()
+    /// Pixels.
+    pub fn width(&self) -> u32 {
+        self.runs.w
+    }
+
+    /// Pixels.
+    pub fn height(&self) -> u32 {
+        self.runs.h
+    }
+
+    /// How many pixels belong to the object; at least one.
+    pub fn area(&self) -> u64 {
+        mask::area(&self.runs)
+    }
+
+    /// Whether each pixel belongs to the object: row by row, `width · height`.
+    pub fn pixels(&self) -> Vec<bool> {
+        let columns = mask::decode(&self.runs);
+        let (width, height) = (self.runs.w as usize, self.runs.h as usize);
+        let places = (0..height).flat_map(|y| (0..width).map(move |x| y + height * x));
+        places.map(|at| columns.get(at).is_some_and(|&inside| inside != 0)).collect()
     }
 }
 
@@ -77,7 +92,7 @@ pub(super) fn load(task: Task, annotations: &Path, images: &Path) -> Result<Load
     })
 }
 
-/// Reads objects with their masks, all of them decoded.
+/// Reads objects with their masks. Every mask is checked to decode.
 ///
 /// # Errors
 /// As [`super::load`].
@@ -153,15 +168,10 @@ pub fn decode_mask(segmentation: &Segmentation, width: u32, height: u32) -> Resu
         return Err(format!("the mask is of {w} × {h} pixels, the image of {width} × {height}"));
     }
     let runs = segmentation.to_rle(height, width).map_err(|error| error.to_string())?;
-    let columns = hotcoco::mask::decode(&runs);
-    let (w, h) = (width as usize, height as usize);
-    let pixels = (0..h).flat_map(|y| (0..w).map(move |x| y + h * x));
-    let pixels = pixels.map(|at| columns.get(at).is_some_and(|&value| value != 0)).collect();
-    let mask = Mask { width, height, pixels };
-    if mask.area() == 0 {
+    if mask::area(&runs) == 0 {
         return Err("the mask has no pixels".to_string());
     }
-    Ok(mask)
+    Ok(Mask { runs })
 }
 
 fn check_polygons(polygons: &[Vec<f64>]) -> Result<(), String> {
@@ -175,4 +185,143 @@ fn check_polygons(polygons: &[Vec<f64>]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::Format;
+    use super::super::testing::{Folder, assert_skipped};
+    use super::*;
+
+    /// An image of 4 × 3 pixels with a cat of 2 × 2 at (1, 1), its mask in the given spelling, and a dog.
+    fn objects(mask: &Value) -> Value {
+        let square = json!([[0, 0, 1, 0, 1, 1, 0, 1]]);
+        json!({
+            "images": [{"id": 5, "file_name": "5.jpg", "width": 4, "height": 3}],
+            "annotations": [
+                {"id": 1, "image_id": 5, "category_id": 17, "bbox": [1, 1, 2, 2], "iscrowd": 0,
+                 "segmentation": mask},
+                {"id": 2, "image_id": 5, "category_id": 18, "bbox": [0, 0, 1, 1], "iscrowd": 0,
+                 "segmentation": square},
+            ],
+            "categories": [{"id": 17, "name": "cat", "supercategory": "animal"}, {"id": 18, "name": "dog"}],
+        })
+    }
+
+    /// Column by column: 4 outside, 2 inside, 1 outside, 2 inside, 3 outside.
+    fn runs() -> Value {
+        json!({"size": [3, 4], "counts": [4, 2, 1, 2, 3]})
+    }
+
+    fn folder_with(document: &Value) -> Folder {
+        let folder = Folder::new(&["5.jpg"]);
+        std::fs::write(folder.annotations(), document.to_string()).unwrap();
+        folder
+    }
+
+    fn read(document: &Value) -> Instances {
+        let folder = folder_with(document);
+        read_instances(&folder.annotations(), &folder.images()).unwrap()
+    }
+
+    #[test]
+    fn categories_are_what_there_is_to_say() {
+        let folder = Folder::new(&["5.jpg"]);
+        let document = objects(&runs()).to_string();
+        let loaded = folder.load(Format::CocoInstances, Task::Describe, &document).unwrap();
+        assert!(loaded.skipped.is_empty(), "{}", loaded.skipped);
+        let rows = &loaded.samples[0].rows;
+        let found: Vec<_> = rows.iter().map(|row| (row.text.as_str(), row.region)).collect();
+        let cat = BoundingBox::new(0.25, 1.0 / 3.0, 0.75, 1.0);
+        let dog = BoundingBox::new(0.0, 0.0, 0.25, 1.0 / 3.0);
+        assert_eq!(found, [("cat", Some(cat)), ("dog", Some(dog))]);
+    }
+
+    #[test]
+    fn masks_decode_from_polygons_and_from_runs_compressed_or_not() {
+        let polygon = json!([[1, 1, 3, 1, 3, 3, 1, 3]]);
+        let halves = json!([[1, 1, 2, 1, 2, 3, 1, 3], [2, 1, 3, 1, 3, 3, 2, 3]]);
+        // 5 bits a character from 48 on; from the third on the difference to two before:
+        // 4, 2, 1, 2 − 2 = 0, 3 − 1 = 2.
+        let compressed = json!({"size": [3, 4], "counts": "42102"});
+        let (o, x) = (false, true);
+        #[rustfmt::skip]
+        let expected = [
+            o, o, o, o,
+            o, x, x, o,
+            o, x, x, o,
+        ];
+        for spelling in [runs(), compressed, polygon, halves] {
+            let Instances { images, skipped } = read(&objects(&spelling));
+            assert!(skipped.is_empty(), "{spelling}: {skipped}");
+            let InstanceImage { width, height, instances, image_id, .. } = &images[0];
+            assert_eq!((*width, *height, image_id.as_str()), (4, 3, "5"));
+            let Instance { id, category, mask, .. } = &instances[0];
+            assert_eq!((id.as_deref(), category.as_str()), (Some("1"), "cat"));
+            assert_eq!(mask.pixels(), expected, "{spelling}");
+            assert_eq!((mask.width(), mask.height(), mask.area()), (4, 3, 4));
+        }
+    }
+
+    #[test]
+    fn each_damaged_mask_is_skipped_and_nothing_else_is() {
+        let masks = [
+            json!({"size": [3, 4], "counts": [4, 2, 1, 2, 30]}),
+            json!({"size": [4, 3], "counts": [4, 2, 1, 2, 3]}),
+            json!({"size": [100_000, 100_000], "counts": [4, 2]}),
+            json!({"size": [3, 4], "counts": [12]}),
+            json!({"size": [3, 4], "counts": "4210zzzz"}),
+            json!({"size": [3, 4], "counts": "é"}),
+            json!([[1, 1, 3, 1]]),
+            json!([[1, 1, 3, 1, 3, 3, 1]]),
+            json!([]),
+            Value::Null,
+        ];
+        for mask in masks {
+            let Instances { images, skipped } = read(&objects(&mask));
+            assert_skipped(&skipped, &[(Reason::BrokenMask, 1)]);
+            assert_eq!(images[0].instances.len(), 1);
+            assert_eq!(images[0].instances[0].category, "dog");
+        }
+        for mask in [json!({"size": [3, 4]}), json!({"size": [3, 4], "counts": [-4, 16]}), json!(3)]
+        {
+            let Instances { images, skipped } = read(&objects(&mask));
+            assert_skipped(&skipped, &[(Reason::BrokenRecord, 1)]);
+            assert_eq!(images[0].instances.len(), 1);
+        }
+    }
+
+    #[test]
+    fn crowds_and_unlisted_categories_are_skipped() {
+        type Damage = fn(&mut Value);
+        let damages: [(Reason, Damage); 4] = [
+            (Reason::Crowd, |d| d["annotations"][0]["iscrowd"] = json!(1)),
+            (Reason::UnknownCategory, |d| d["annotations"][0]["category_id"] = json!(90)),
+            (Reason::BrokenRecord, |d| {
+                d["annotations"][0].as_object_mut().unwrap().remove("category_id");
+            }),
+            (Reason::NoWords, |d| d["categories"][0]["name"] = json!("")),
+        ];
+        for (reason, damage) in damages {
+            let mut document = objects(&runs());
+            damage(&mut document);
+            let folder = folder_with(&document);
+            let text = document.to_string();
+            let loaded = folder.load(Format::CocoInstances, Task::Describe, &text).unwrap();
+            assert_skipped(&loaded.skipped, &[(reason, 1)]);
+            assert_eq!(loaded.samples[0].rows.len(), 1);
+        }
+    }
+
+    #[test]
+    fn no_object_with_a_mask_is_an_error() {
+        let mut document = objects(&json!([]));
+        document["annotations"].as_array_mut().unwrap().pop();
+        let folder = folder_with(&document);
+        let error = read_instances(&folder.annotations(), &folder.images()).unwrap_err();
+        assert!(error.to_string().contains("1 × broken mask"), "{error}");
+    }
 }

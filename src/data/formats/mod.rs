@@ -11,6 +11,8 @@ mod localized_narratives;
 mod record;
 mod referring_expressions;
 mod skipped;
+#[cfg(test)]
+mod testing;
 pub mod trace;
 mod visual_genome;
 
@@ -94,5 +96,64 @@ pub fn load(format: Format, task: Task, annotations: &Path, images: &Path) -> Re
         Format::RefexpMdetr => referring_expressions::load(task, annotations, images),
         Format::VisualGenomeCoco => visual_genome::load(task, annotations, images),
         Format::CocoInstances => coco_instances::load(task, annotations, images),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::testing::Folder;
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_toml_files() {
+        for format in Format::ALL {
+            assert_eq!(serde_json::to_value(format).unwrap(), format.name());
+        }
+    }
+
+    #[test]
+    fn a_task_that_the_format_cannot_serve_is_refused_with_those_it_can() {
+        let folder = Folder::new(&[]);
+        let error = folder.load(Format::CocoInstances, Task::Narrate, "{}").unwrap_err();
+        let Error::Usage { problem, help } = error else { unreachable!("{error}") };
+        assert_eq!(problem, "the format coco_instances cannot serve narrate");
+        assert_eq!(help, "It serves describe.");
+    }
+
+    #[test]
+    fn every_format_names_a_file_that_is_missing_empty_or_something_else() {
+        for format in Format::ALL {
+            let folder = Folder::new(&["1.png"]);
+            let load = |text: &str| folder.load(format, format.tasks()[0], text).unwrap_err();
+            let missing = folder.root().join("nowhere.json");
+            let error = super::load(format, format.tasks()[0], &missing, &folder.images());
+            assert!(matches!(&error, Err(Error::Io { path, .. }) if *path == missing), "{error:?}");
+            for (text, line) in
+                [("", None), ("\n \n", None), ("\u{89}PNG", Some(1)), ("[1,\n", None)]
+            {
+                let error = load(text);
+                let Error::Format { path, line: found, help, .. } = &error else {
+                    unreachable!("{format:?} {text:?}: {error:?}")
+                };
+                assert_eq!(*path, folder.annotations());
+                assert!(!help.is_empty());
+                if line.is_some() {
+                    assert_eq!(*found, line, "{format:?} {text:?}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_format_names_an_image_folder_that_is_missing() {
+        for format in Format::ALL {
+            let folder = Folder::new(&[]);
+            std::fs::write(folder.annotations(), "{}").unwrap();
+            let nowhere = folder.root().join("nowhere");
+            let task = format.tasks()[0];
+            let error = super::load(format, task, &folder.annotations(), &nowhere).unwrap_err();
+            assert!(matches!(&error, Error::Io { path, .. } if *path == nowhere), "{error:?}");
+        }
     }
 }

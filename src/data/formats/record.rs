@@ -50,6 +50,8 @@ pub(super) fn check_has_words(text: &str) -> Result<(), Fault> {
 pub(super) struct Lenient<T> {
     /// The record's `id`, where at least that could be read.
     pub(super) id: Option<Id>,
+    /// Its `image_id`, likewise.
+    pub(super) image_id: Option<Id>,
     /// The record.
     pub(super) record: Result<T, Fault>,
 }
@@ -57,10 +59,11 @@ pub(super) struct Lenient<T> {
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
-        let id = value.get("id").and_then(|id| Id::deserialize(id).ok());
+        let id_at = |key| value.get(key).and_then(|id| Id::deserialize(id).ok());
+        let (id, image_id) = (id_at("id"), id_at("image_id"));
         let record = T::deserialize(value)
             .map_err(|error| Fault::new(Reason::BrokenRecord, error.to_string()));
-        Ok(Self { id, record })
+        Ok(Self { id, image_id, record })
     }
 }
 

@@ -275,3 +275,44 @@ impl Place<'_> {
 fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_counts_by_reason_and_shows_the_first_of_each() {
+        let mut skipped = Skipped::default();
+        assert_eq!((skipped.is_empty(), skipped.to_string().as_str()), (true, ""));
+        let path = Path::new("annotations/narratives.jsonl");
+        let line = |line| Place::Line { path, line };
+        for at in [14, 20] {
+            skipped.add(line(at), Fault::new(Reason::EmptyTrace, format!("{at} points")));
+        }
+        let index = 3;
+        let record = Place::Record { path, kind: "image", id: None, index };
+        skipped.add(record, Fault::new(Reason::Crowd, ""));
+        skipped.add_clipped(line(30), "by 2 pixels");
+        let expected = "3 records skipped:\
+            \n  2 × empty trace (first: narratives.jsonl:14: 14 points)\
+            \n  1 × crowd region (first: narratives.jsonl: images[3])\
+            \n1 box clipped to the image (first: narratives.jsonl:30: by 2 pixels)";
+        assert_eq!(skipped.to_string(), expected);
+        assert_eq!((skipped.count(), skipped.clipped(), skipped.is_empty()), (3, 1, false));
+        assert_eq!(skipped.count_of(Reason::EmptyTrace), 2);
+    }
+
+    #[test]
+    fn only_the_first_few_examples_are_kept() {
+        let mut skipped = Skipped::default();
+        for line in 1..=100 {
+            let place = Place::Line { path: Path::new("a"), line };
+            skipped.add(place, Fault::new(Reason::BrokenJson, ""));
+        }
+        let lines: Vec<_> =
+            skipped.examples(Reason::BrokenJson).iter().map(|e| e.line.unwrap()).collect();
+        assert_eq!((skipped.count(), lines), (100, vec![1, 2, 3]));
+        assert!(skipped.examples(Reason::Crowd).is_empty());
+    }
+}

@@ -1,0 +1,1 @@
+//! The experiment reference, from the docs of the schema's structs.
