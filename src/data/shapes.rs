@@ -239,7 +239,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let images = folder.path().join("images/test");
         fs::create_dir_all(&images).unwrap();
-        fs::write(folder.path().join("world.json.partial"), "").unwrap();
+        fs::write(folder.path().join("world.json.partial"), "made").unwrap();
         fs::write(images.join("000200000099.png"), "half an im").unwrap();
         assert_eq!(ensure(folder.path(), &tiny(1)).unwrap(), Made::Now);
         let inside = |path: PathBuf| path.strip_prefix(folder.path()).unwrap().to_path_buf();
@@ -261,12 +261,25 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, "mine").unwrap();
             if marker {
-                fs::write(folder.path().join("world.json.partial"), "").unwrap();
+                fs::write(folder.path().join("world.json.partial"), "made").unwrap();
             }
             let error = ensure(folder.path(), &tiny(1)).unwrap_err();
             assert!(error.to_string().contains("is in the way"), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+            assert_eq!(files(folder.path()).len(), if marker { 2 } else { 1 });
         }
+    }
+
+    #[test]
+    fn of_two_that_make_the_same_world_at_once_one_makes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let all: Vec<_> = std::thread::scope(|scope| {
+            let makers =
+                [1, 2, 3].map(|_| scope.spawn(|| ensure(folder.path(), &tiny(1)).unwrap()));
+            makers.into_iter().map(|maker| maker.join().unwrap()).collect()
+        });
+        assert_eq!(all.iter().filter(|made| **made == Made::Now).count(), 1);
+        assert!(!folder.path().join("world.json.partial").exists());
     }
 
     #[test]

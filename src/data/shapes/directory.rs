@@ -5,7 +5,7 @@
 //! if nothing else is among them.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -41,35 +41,25 @@ pub(super) struct Workplace {
 impl Workplace {
     /// Prepares an empty folder for a world; `None` if the world is there already.
     pub(super) fn open(directory: &Path, config: &ShapesConfig) -> Result<Option<Self>> {
-        let config = serde_json::to_value(config).unwrap_or_default();
+        let config = serde_json::to_value(config).map_err(describing(directory))?;
         let description = Description { version: VERSION, config };
         if is_there(directory, &description)? {
             return Ok(None);
         }
         fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
-        if !directory.join(PARTIAL).exists() {
-            let ours = leftovers(directory)?;
-            if let Some(path) = ours.first() {
-                return Err(foreign(path));
-            }
-        }
         let partial = directory.join(PARTIAL);
-        let lock = OpenOptions::new().create(true).append(true).open(&partial);
-        let lock = lock.map_err(Error::io("create", &partial))?;
-        // Another process may be making the same world: wait for it. Where files cannot be locked
-        // (some network file systems) two must not be started at once.
-        match lock.lock() {
-            Err(error) if error.kind() != ErrorKind::Unsupported => {
-                return Err(Error::io("lock", &partial)(error));
-            }
-            _ => {}
-        }
-        if is_there(directory, &description)? {
-            return Ok(None);
-        }
-        for path in leftovers(directory)? {
-            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-        }
+        let lock = lock(&partial)?;
+        // Another process may have made it while this one waited for the lock.
+        let prepared = match is_there(directory, &description) {
+            Ok(false) => prepare(directory, &partial, lock).map(Some),
+            Ok(true) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let lock = match prepared {
+            Ok(Some(lock)) => lock,
+            Ok(None) => return remove_if_empty(&partial).map(|()| None),
+            Err(error) => return remove_if_empty(&partial).and(Err(error)),
+        };
         Ok(Some(Self { directory: directory.to_path_buf(), description, _lock: lock }))
     }
 
@@ -89,7 +79,8 @@ impl Workplace {
 
     /// Declares the world finished.
     pub(super) fn finish(self) -> Result<()> {
-        let mut text = serde_json::to_string_pretty(&self.description).unwrap_or_default();
+        let text = serde_json::to_string_pretty(&self.description);
+        let mut text = text.map_err(describing(&self.directory))?;
         text.push('\n');
         let (new, finished) = (self.directory.join(TEMPORARY), self.directory.join(FINISHED));
         fs::write(&new, text).map_err(Error::io("write", &new))?;
@@ -97,6 +88,52 @@ impl Workplace {
         let partial = self.directory.join(PARTIAL);
         fs::remove_file(&partial).map_err(Error::io("remove", &partial))
     }
+}
+
+/// Opens and locks the file that marks a world in the making; waits while another process has it.
+fn lock(partial: &Path) -> Result<File> {
+    let file = OpenOptions::new().create(true).append(true).open(partial);
+    let file = file.map_err(Error::io("create", partial))?;
+    match file.lock() {
+        // Some network file systems have no locks: two must not be started at once there.
+        Err(error) if error.kind() != ErrorKind::Unsupported => {
+            Err(Error::io("lock", partial)(error))
+        }
+        _ => Ok(file),
+    }
+}
+
+/// Makes sure that the folder is empty and marked as ours. The mark has content only once the folder
+/// was seen to hold nothing of others, so an empty one gives no right to remove anything.
+fn prepare(directory: &Path, partial: &Path, mut lock: File) -> Result<File> {
+    let leftovers = leftovers(directory)?;
+    if lock.metadata().map_err(Error::io("read", partial))?.len() == 0 {
+        if let Some(path) = leftovers.first() {
+            return Err(foreign(path));
+        }
+        let marked = lock.write_all(b"a shapes world is being made here\n");
+        marked.map_err(Error::io("write", partial))?;
+    }
+    for path in leftovers {
+        fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+    }
+    Ok(lock)
+}
+
+/// Takes away a mark that was not needed.
+fn remove_if_empty(partial: &Path) -> Result<()> {
+    match fs::metadata(partial) {
+        Ok(file) if file.len() == 0 => {
+            fs::remove_file(partial).map_err(Error::io("remove", partial))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Turns an error of serde's into one about the folder.
+fn describing(directory: &Path) -> impl FnOnce(serde_json::Error) -> Error {
+    let to_error = Error::io("describe the world of", directory);
+    move |error| to_error(error.into())
 }
 
 /// The annotation files of a split.

@@ -4,10 +4,10 @@ use std::sync::LazyLock;
 
 use super::attributes::{Pattern, Shape};
 
-/// Thickness of a ring and of a cross's arms: two pixels for the smallest object in an image shrunk
-/// to 64 pixels.
-const RING_HOLE: f64 = 0.48;
-const CROSS_ARM: f64 = 0.36;
+/// Thickness of a ring and of a cross's arms: three pixels for the smallest object in a square
+/// image shrunk to 64 pixels.
+const RING_HOLE: f64 = 0.42;
+const CROSS_ARM: f64 = 0.4;
 
 /// Corners of a five-pointed star, plump enough (inner radius half of the outer) to be told from a
 /// cross at 8 pixels.
@@ -26,7 +26,7 @@ pub(super) fn reach(shape: Shape) -> f64 {
         Shape::Square => 1.25,
         Shape::Triangle => 1.37,
         Shape::Star => 1.15,
-        Shape::Cross => 1.14,
+        Shape::Cross => 1.16,
     }
 }
 
@@ -80,7 +80,7 @@ pub(super) fn is_second(pattern: Pattern, x: f64, y: f64) -> bool {
 pub(super) fn period(pattern: Pattern) -> f64 {
     match pattern {
         Pattern::Solid | Pattern::Striped => 0.09,
-        Pattern::Dotted => 0.085,
+        Pattern::Dotted => 0.095,
         Pattern::Checkered => 0.125,
     }
 }
@@ -105,8 +105,8 @@ mod tests {
             (Shape::Square, 1.76 * 1.76),
             (Shape::Triangle, 2.1 * 1.8 / 2.0),
             (Shape::Star, star),
-            (Shape::Cross, 2.0 * 2.16 * 0.72 - 0.72 * 0.72),
-            (Shape::Ring, std::f64::consts::PI * (1.0 - 0.48 * 0.48)),
+            (Shape::Cross, 2.0 * 2.16 * 0.8 - 0.8 * 0.8),
+            (Shape::Ring, std::f64::consts::PI * (1.0 - 0.42 * 0.42)),
         ];
         for (shape, expected) in expected {
             let measured = area(|x, y| contains(shape, x, y));

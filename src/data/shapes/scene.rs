@@ -79,8 +79,8 @@ impl Scene {
         let attributes = self.attributes(wish, large, rng);
         let short_side = f64::from(self.width.min(self.height));
         let extent = match attributes.size {
-            Size::Small => rng.random_range(0.19..0.25),
-            Size::Large => rng.random_range(0.34..0.46),
+            Size::Small => rng.random_range(0.2..0.26),
+            Size::Large => rng.random_range(0.36..0.48),
         };
         let radius = short_side * extent / 2.0;
         let margin = radius * outline::reach(attributes.shape);
@@ -101,6 +101,9 @@ impl Scene {
                 pattern_period: outline::period(attributes.pattern) * short_side,
                 colours: colours(attributes.colour, rng),
             };
+            if self.objects.iter().any(|other| object.merges_with(other)) {
+                continue;
+            }
             self.objects.push(object);
             if self.painting(COARSE).least_visible() >= LEAST_VISIBLE + 0.05 {
                 return true;
@@ -141,6 +144,16 @@ impl Scene {
     }
 }
 
+impl Object {
+    /// Whether two objects are so near and so alike that no outline could be seen between them.
+    fn merges_with(&self, other: &Self) -> bool {
+        let reach = |o: &Self| o.radius * outline::reach(o.attributes.shape);
+        let (dx, dy) = (self.center.0 - other.center.0, self.center.1 - other.center.1);
+        let near = reach(self) + reach(other);
+        self.attributes.colour == other.attributes.colour && dx * dx + dy * dy < near * near
+    }
+}
+
 /// Square, or a little wider or higher: 4:3 is as far as it goes.
 fn image_size(long_side: u32, rng: &mut ChaCha8Rng) -> (u32, u32) {
     let short_side = match rng.random_range(0..4) {
@@ -168,8 +181,8 @@ fn turn(most: f64, rng: &mut ChaCha8Rng) -> (f64, f64) {
     (libm::cos(angle), libm::sin(angle))
 }
 
-/// The colour with a slight variation, and a lighter or darker one of the same hue for patterns
-/// that contrasts with it and keeps off the background's greys.
+/// The colour with a slight variation, and one for patterns that contrasts with it and keeps off the
+/// background's greys: lighter or darker of the same hue; tan on white, brown on black.
 fn colours(colour: Colour, rng: &mut ChaCha8Rng) -> [[f64; 3]; 2] {
     let (main, second) = match colour {
         Colour::Red => ([214.0, 40.0, 40.0], [250.0, 178.0, 178.0]),
@@ -178,8 +191,8 @@ fn colours(colour: Colour, rng: &mut ChaCha8Rng) -> [[f64; 3]; 2] {
         Colour::Yellow => ([240.0, 215.0, 50.0], [125.0, 105.0, 0.0]),
         Colour::Purple => ([135.0, 50.0, 165.0], [222.0, 175.0, 240.0]),
         Colour::Orange => ([242.0, 132.0, 28.0], [115.0, 55.0, 0.0]),
-        Colour::White => ([246.0, 246.0, 246.0], [182.0, 182.0, 182.0]),
-        Colour::Black => ([12.0, 12.0, 12.0], [84.0, 84.0, 84.0]),
+        Colour::White => ([246.0, 246.0, 246.0], [205.0, 172.0, 125.0]),
+        Colour::Black => ([12.0, 12.0, 12.0], [110.0, 66.0, 40.0]),
     };
     let mut vary = |rgb: [f64; 3], by: f64| {
         let shift = rng.random_range(-by..by);

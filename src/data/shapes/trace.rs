@@ -147,11 +147,14 @@ fn legs(
                 }
             }
             Focus::Towards(subject) => {
-                // First some wandering, then (people look ahead) near what comes next.
+                // Now and then some wandering; mostly people look ahead and go to what comes next.
                 let wander = wander(start, rng);
-                legs.push(wander);
-                let middle = start + (interval.end - interval.start) * rng.random_range(0.3..0.7);
-                Leg { center: place(view, subject), start: middle, radii: (0.05, 0.05), ..wander }
+                let mut arrive = start;
+                if rng.random_bool(0.3) {
+                    legs.push(wander);
+                    arrive += (interval.end - interval.start) * rng.random_range(0.3..0.7);
+                }
+                Leg { center: place(view, subject), start: arrive, radii: (0.05, 0.05), ..wander }
             }
             Focus::Nowhere => wander(start, rng),
             Focus::Everywhere => Leg {
