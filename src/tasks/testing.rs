@@ -86,7 +86,7 @@ pub(super) fn source_config(task: Task) -> SourceConfig {
 pub(super) fn predictor_on(device: &Device, dropout: f64, tasks: &[Task]) -> Result<Predictor> {
     let config = config(dropout);
     assert_eq!(config.validate(), []);
-    let texts = TEXTS.iter().copied().chain(["where is"]);
+    let texts = TEXTS.iter().copied().chain(["where is"]).cycle().take(30);
     let tokenizer = Tokenizer::train(texts, 200)?;
     let model = config.init(tokenizer.vocabulary(), device);
     let sources: Vec<_> = tasks.iter().map(|&task| source_config(task)).collect();
