@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::data::shapes::{self, ShapesConfig};
+use crate::data::shapes::{self, Made, ShapesConfig};
 use crate::error::Result;
 
 /// Make data
@@ -39,8 +39,14 @@ impl Data {
 impl Shapes {
     fn run(self) -> Result<ExitCode> {
         let config = ShapesConfig { seed: self.seed, ..ShapesConfig::default() };
-        shapes::ensure(&self.out, &config)?;
-        println!("{}", self.out.display());
+        let config = match self.images {
+            Some(images) => config.with_images(images),
+            None => config,
+        };
+        match shapes::ensure(&self.out, &config)? {
+            Made::Now => println!("made {}", self.out.display()),
+            Made::AlreadyThere => println!("{} is there already", self.out.display()),
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -28,7 +28,8 @@ impl DryRun {
     /// # Errors
     /// Whatever would stop training before its first step.
     pub fn new(experiment: &Experiment) -> Result<Self> {
-        let device = sources::seeded_device(experiment)?;
+        // Only with autodiff are parameters told apart that are never trained.
+        let device = sources::seeded_device(experiment)?.autodiff();
         sources::ensure_shapes(&experiment.data)?;
         let train = sources::load_split(&experiment.data, &experiment.data.splits.train)?;
         let tokenizer = sources::tokenizer(&experiment.data, &train)?;
