@@ -76,7 +76,7 @@ impl HostBatch {
         Batch {
             task: self.task,
             images: tensor(self.images.clone(), [images, 3, canvas_px, canvas_px], device),
-            padding_mask: tensor(self.padding_mask(), [images, canvas_px, canvas_px], device),
+            padding_mask: padding_mask(&self.sizes, canvas_px, device),
             sizes: tensor(self.sizes.clone(), [images, 2], device),
             rows: RowInput {
                 prompt_boxes: tensor(self.prompt_boxes.clone(), [images, prompts, 4], device),
@@ -87,24 +87,31 @@ impl HostBatch {
             points: tensor(self.points.clone(), [images, rows, text_tokens, 2, 2], device),
         }
     }
-
-    /// 1 on the image, 0 on the padding; `[B, S, S]`.
-    fn padding_mask(&self) -> Vec<f32> {
-        let side = self.dims.canvas_px;
-        let mut mask = vec![0.0; self.dims.images * side * side];
-        for (canvas, size) in mask.chunks_exact_mut(side * side).zip(self.sizes.chunks_exact(2)) {
-            let (width, height) = (size[0] as usize, size[1] as usize);
-            canvas.chunks_exact_mut(side).take(height).for_each(|row| row[..width].fill(1.0));
-        }
-        mask
-    }
 }
 
-fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
+/// 1 on the image, 0 on the padding, `[B, S, S]`; `sizes`: `[B, 2]`, un-padded width and height in
+/// pixels of the canvas.
+pub(crate) fn padding_mask(sizes: &[f32], canvas_px: usize, device: &Device) -> Tensor<3> {
+    let area = canvas_px * canvas_px;
+    let mut mask = vec![0.0; sizes.len() / 2 * area];
+    for (canvas, size) in mask.chunks_exact_mut(area).zip(sizes.chunks_exact(2)) {
+        let (width, height) = (size[0] as usize, size[1] as usize);
+        canvas.chunks_exact_mut(canvas_px).take(height).for_each(|row| row[..width].fill(1.0));
+    }
+    tensor(mask, [sizes.len() / 2, canvas_px, canvas_px], device)
+}
+
+/// Values on the host → a tensor on `device`.
+pub(crate) fn tensor<const D: usize>(
+    values: Vec<f32>,
+    shape: [usize; D],
+    device: &Device,
+) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
-fn int_tensor<const D: usize>(
+/// Ids on the host → a tensor on `device`.
+pub(crate) fn int_tensor<const D: usize>(
     values: Vec<i64>,
     shape: [usize; D],
     device: &Device,

@@ -152,13 +152,15 @@ fn choose(total: usize, count: usize, rng: &mut impl Rng) -> Vec<usize> {
     chosen
 }
 
-/// Interleaved bytes → planes.
 fn push_image(batch: &mut HostBatch, canvas: &Canvas) {
-    for channel in 0..3 {
-        let plane = canvas.pixels.iter().skip(channel).step_by(3);
-        batch.images.extend(plane.map(|&value| f32::from(value)));
-    }
+    batch.images.extend(planes(canvas));
     batch.sizes.extend([canvas.width as f32, canvas.height as f32]);
+}
+
+/// Interleaved bytes → planes, `[3, S, S]`, 0–255.
+pub(crate) fn planes(canvas: &Canvas) -> impl Iterator<Item = f32> {
+    let plane = |channel| canvas.pixels.iter().skip(channel).step_by(3);
+    (0..3).flat_map(plane).map(|&value| f32::from(value))
 }
 
 /// The prompt of a filler is that of the whole image.

@@ -112,4 +112,4 @@ impl Source {
 }
 
 /// What stands for the text in an instruction.
-const TEXT_PLACEHOLDER: &str = "{text}";
+pub(crate) const TEXT_PLACEHOLDER: &str = "{text}";

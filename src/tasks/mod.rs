@@ -1,5 +1,15 @@
 //! Floor 4: narrate, describe, locate; an image and a prompt in, a typed result out.
 
+mod describe;
+pub mod evaluation;
+mod locate;
+mod narrate;
+pub mod predictor;
+mod prompt;
+#[cfg(test)]
+mod testing;
+mod writing;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -141,7 +141,7 @@ mod tests {
         let gradients = burn::optim::GradientsParams::from_grads(loss.backward(), &small);
         let weight = small.linear.weight.val().into_data();
         let gamma = small.norm.gamma.val().into_data();
-        let trained = optimizer.step(0.1.into(), small, gradients);
+        let trained = optimizer.step(0.1, small, gradients);
         assert_ne!(trained.linear.weight.val().into_data(), weight);
         assert_eq!(trained.norm.gamma.val().into_data(), gamma);
     }

@@ -114,6 +114,13 @@ impl LanguageState {
             Self::Git(state) => Self::Git(state.repeat_rows(count)),
         }
     }
+
+    /// Number of texts in progress, `R`.
+    pub fn num_rows(&self) -> usize {
+        match self {
+            Self::Git(state) => state.num_rows(),
+        }
+    }
 }
 
 impl LanguageModel {
@@ -154,6 +161,13 @@ impl LanguageModel {
     pub fn vocabulary(&self) -> Vocabulary {
         match self {
             Self::Git(decoder) => decoder.vocabulary(),
+        }
+    }
+
+    /// Where its weights are.
+    pub fn device(&self) -> Device {
+        match self {
+            Self::Git(decoder) => decoder.device(),
         }
     }
 
