@@ -135,7 +135,14 @@ mod tests {
 
     #[test]
     fn greedy_writes_what_reading_the_whole_text_anew_would_choose() {
-        let predictor = testing::predictor().unwrap();
+        // Random weights may end a text at once, and then there is little to compare.
+        let talkative = || {
+            let predictor = testing::predictor().unwrap();
+            let images = testing::images(&predictor).unwrap();
+            let narrations = predictor.narrate(&images).unwrap();
+            narrations.iter().all(|narration| !narration.words.is_empty()).then_some(predictor)
+        };
+        let predictor = (0..20).find_map(|_| talkative()).unwrap();
         let images = testing::images(&predictor).unwrap();
         let settings = predictor.settings(Task::Narrate).unwrap();
         let prompts = predictor.whole_images(&images, settings).unwrap();
@@ -152,7 +159,6 @@ mod tests {
                 sum += log_prob;
                 ids.push(id);
             }
-            assert!(ids.len() > 2, "a test of one token shows little");
             let words = ids.iter().filter(|&&id| id != vocabulary.end).count() - 1;
             assert!((text.score - sum / words as f32).abs() < 1e-4);
             ids.resize(10, vocabulary.end);

@@ -150,3 +150,122 @@ pub(super) fn check_one_list_per_image<T>(images: &EncodedImages, rows: &[Vec<T>
         help: "Give one list per image; it may be empty.".into(),
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::data::alignment::Alignment;
+    use crate::data::collate::{Collator, RowChoice};
+    use crate::data::sample::{Row, Task};
+    use crate::data::source::Source;
+    use crate::data::transform::load_canvas;
+    use crate::tasks::testing::{self, narrative, region};
+
+    const LEFT: BoundingBox = BoundingBox::new(0.0, 0.0, 0.5, 1.0);
+    const LOW: BoundingBox = BoundingBox::new(0.25, 0.5, 1.0, 1.0);
+
+    /// A wide image with two texts and a high one with one.
+    fn source(task: Task, folder: &std::path::Path) -> Source {
+        let paths = [("wide.png", 32, 20), ("high.png", 8, 16)].map(|(name, width, height)| {
+            let path = folder.join(name);
+            let pixel = |x: u32, y: u32| image::Rgb([(x * 7) as u8, (y * 9) as u8, 99]);
+            image::RgbImage::from_fn(width, height, pixel).save(&path).unwrap();
+            path
+        });
+        let row: fn(&str, BoundingBox) -> Row =
+            if task == Task::Narrate { narrative } else { region };
+        let rows = vec![
+            vec![row("a small red circle", LEFT), row("we see a square", LOW)],
+            vec![row("blue", LOW)],
+        ];
+        let mut source = testing::source(task, &paths, rows);
+        source.config.prompt =
+            if task == Task::Describe { "here" } else { "where is {text}" }.into();
+        source
+    }
+
+    /// Corners of every token of every row, read as training reads them.
+    fn as_in_training(predictor: &Predictor, source: &Source) -> Vec<Vec<Vec<Corners>>> {
+        let collator = Collator {
+            tokenizer: predictor.tokenizer.clone(),
+            alignment: Alignment::Offsets,
+            canvas_px: testing::SIDE,
+        };
+        let batch = collator.collate(source, &[0, 1], RowChoice::First(2)).unwrap();
+        let batch = batch.to_device(&Device::flex());
+        let images = predictor.model.encode(batch.images, batch.padding_mask);
+        let features = predictor.model.text_features(&images, batch.rows);
+        let [images, rows, length, width] = features.dims();
+        let corners = predictor.corners(features.reshape([images * rows, length, width]));
+        corners.chunks(rows).map(<[_]>::to_vec).collect()
+    }
+
+    /// Per image and row, something about the row.
+    fn per_row<T>(source: &Source, of: impl Fn(&Row) -> T) -> Vec<Vec<T>> {
+        source.samples.iter().map(|sample| sample.rows.iter().map(&of).collect()).collect()
+    }
+
+    fn encode(predictor: &Predictor, source: &Source) -> EncodedImages {
+        let load = |path: &std::path::Path| load_canvas(path, testing::SIDE).unwrap();
+        let canvases: Vec<_> = source.samples.iter().map(|sample| load(&sample.image)).collect();
+        predictor.encode(&canvases).unwrap()
+    }
+
+    fn assert_close(a: &[f32], b: &[f32]) {
+        assert_eq!(a.len(), b.len());
+        assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5), "{a:?} {b:?}");
+    }
+
+    #[test]
+    fn predictions_read_images_prompts_and_texts_as_training_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let predictor = testing::predictor().unwrap();
+        for task in Task::ALL {
+            let source = source(task, folder.path());
+            let settings = TaskSettings::from(&source.config);
+            let prompts = per_row(&source, |row| {
+                let whole = BoundingBox::UNIT;
+                let region = if task == Task::Describe { row.region.unwrap() } else { whole };
+                predictor.prompt(region, &row.text, &settings).unwrap()
+            });
+            let texts =
+                per_row(&source, |row| predictor.tokenizer.encode(&row.text, 10).unwrap().ids);
+            let images = encode(&predictor, &source);
+            let found = predictor.place(predictor.begin(&images, &prompts, 2), &texts, 2);
+            let expected = as_in_training(&predictor, &source);
+            for (found, expected) in found.iter().zip(&expected) {
+                for (found, expected) in found.iter().zip(expected) {
+                    let flat = |corners: &[Corners]| -> Vec<f32> {
+                        corners.iter().flatten().flat_map(|point| [point.x, point.y]).collect()
+                    };
+                    assert_close(&flat(found), &flat(&expected[..found.len()]));
+                }
+            }
+            assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
+        }
+    }
+
+    #[test]
+    fn locate_answers_with_the_word_that_the_point_loss_selects() {
+        let folder = tempfile::tempdir().unwrap();
+        let predictor = testing::predictor().unwrap();
+        let source = source(Task::Locate, folder.path());
+        let settings = TaskSettings::from(&source.config);
+        let expressions = per_row(&source, |row| row.text.clone());
+        let images = encode(&predictor, &source);
+        let located = predictor.locate_as(&images, &expressions, &settings).unwrap();
+        let expected = as_in_training(&predictor, &source);
+        for (image, texts) in expressions.iter().enumerate() {
+            for (row, text) in texts.iter().enumerate() {
+                let length = predictor.tokenizer.encode(text, 10).unwrap().ids.len();
+                // The piece before the end.
+                let [first, second] = expected[image][row][length - 2];
+                let bounds = BoundingBox::around(first, second);
+                assert_close(&located[image][row].bounds.to_array(), &bounds.to_array());
+            }
+        }
+    }
+}

@@ -15,7 +15,7 @@ use crate::geometry::BoundingBox;
 use crate::model::heads::points::PointConfig;
 use crate::model::language::LanguageConfig;
 use crate::model::language::git::GitConfig;
-use crate::model::pixel_llm::PixelLlmConfig;
+use crate::model::pixel_llm::{PixelLlm, PixelLlmConfig};
 use crate::model::prompt::adapter::{AdapterConfig, PromptFeatures};
 use crate::model::prompt::location::LocationConfig;
 use crate::model::vision::VisionConfig;
@@ -82,13 +82,18 @@ pub(super) fn source_config(task: Task) -> SourceConfig {
     }
 }
 
-/// A predictor for `tasks`, on `device`.
-pub(super) fn predictor_on(device: &Device, dropout: f64, tasks: &[Task]) -> Result<Predictor> {
+/// The model and its tokenizer, on `device`.
+pub(super) fn model_on(device: &Device, dropout: f64) -> Result<(PixelLlm, Tokenizer)> {
     let config = config(dropout);
     assert_eq!(config.validate(), []);
     let texts = TEXTS.iter().copied().chain(["where is"]).cycle().take(30);
     let tokenizer = Tokenizer::train(texts, 200)?;
-    let model = config.init(tokenizer.vocabulary(), device);
+    Ok((config.init(tokenizer.vocabulary(), device), tokenizer))
+}
+
+/// A predictor for `tasks`, on `device`.
+pub(super) fn predictor_on(device: &Device, dropout: f64, tasks: &[Task]) -> Result<Predictor> {
+    let (model, tokenizer) = model_on(device, dropout)?;
     let sources: Vec<_> = tasks.iter().map(|&task| source_config(task)).collect();
     Ok(Predictor::new(&model, tokenizer, &sources))
 }
