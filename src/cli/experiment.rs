@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use crate::error::Result;
+use crate::experiment;
 
 /// Look at the schema of experiments
 #[derive(Debug, Subcommand)]
@@ -16,7 +17,7 @@ pub(super) enum ExperimentCommand {
 impl ExperimentCommand {
     pub(super) fn run(self) -> Result<ExitCode> {
         match self {
-            Self::Reference => {}
+            Self::Reference => print!("{}", experiment::reference::markdown()),
         }
         Ok(ExitCode::SUCCESS)
     }

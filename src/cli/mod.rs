@@ -1,8 +1,15 @@
 //! Floor 6: the command line. One file per command: parse, call, print.
 
 mod data;
+mod describe;
 mod dry_run;
+mod eval;
 mod experiment;
+mod loaded_run;
+mod locate;
+mod measure;
+mod narrate;
+mod picture;
 mod train;
 
 use std::process::ExitCode;
@@ -24,6 +31,14 @@ struct Cli {
 enum Command {
     /// Train an experiment, measure it and write its report
     Train(train::Train),
+    /// Measure a run again, and write its report anew
+    Eval(eval::Eval),
+    /// Write a caption of an image, with a place for every word
+    Narrate(narrate::Narrate),
+    /// Write a caption of a region of an image
+    Describe(describe::Describe),
+    /// Find the box that an expression is about
+    Locate(locate::Locate),
     /// Make data
     #[command(subcommand)]
     Data(data::Data),
@@ -57,6 +72,10 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Train(train) => train.run(),
+        Command::Eval(eval) => eval.run(),
+        Command::Narrate(narrate) => narrate.run(),
+        Command::Describe(describe) => describe.run(),
+        Command::Locate(locate) => locate.run(),
         Command::Data(data) => data.run(),
         Command::Experiment(experiment) => experiment.run(),
     }

@@ -9,8 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Args, ValueEnum};
 
 use super::dry_run;
+use super::measure::Measured;
 use crate::error::{Error, Result};
 use crate::experiment;
+use crate::tasks::predictor::Predictor;
+use crate::training::parameters::{count_parameters, total};
 use crate::training::run::{self, Dashboard, Outcome, RunOptions};
 
 /// Exit code after Ctrl-C, as shells have it.
@@ -74,6 +77,7 @@ impl DashboardChoice {
 impl Train {
     pub(super) fn run(mut self) -> Result<ExitCode> {
         self.overrides.extend(self.device.iter().map(|device| format!("device={device}")));
+        let command = format!("pixelllm train {}", self.experiment.display());
         let experiment = experiment::load(&self.experiment, &self.overrides)?;
         if self.dry_run {
             dry_run::print(&experiment)?;
@@ -95,7 +99,20 @@ impl Train {
                 );
                 Ok(ExitCode::from(INTERRUPTED))
             }
-            Outcome::Finished(_trained) => Ok(ExitCode::SUCCESS),
+            Outcome::Finished(trained) => {
+                let sources = &experiment.data.sources;
+                let predictor = Predictor::new(&trained.model, trained.tokenizer, sources);
+                let measured = Measured {
+                    run: &trained.run,
+                    experiment: &experiment,
+                    predictor: &predictor,
+                    train: &trained.train,
+                    command,
+                    num_parameters: total(&count_parameters(&trained.model)).total,
+                };
+                measured.evaluate_and_report()?;
+                Ok(ExitCode::SUCCESS)
+            }
         }
     }
 }

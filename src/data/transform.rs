@@ -46,7 +46,7 @@ pub struct Canvas {
 /// [`Error::Io`] where the file cannot be read; [`Error::Format`] naming the file where it is empty,
 /// no image, cut short, or larger than 16384 pixels a side or 256 MB decoded.
 pub fn load_canvas(path: &Path, canvas_px: usize) -> Result<Canvas> {
-    from_image(&decode(path)?, canvas_px)
+    from_image(&open_image(path)?, canvas_px)
 }
 
 /// Puts a decoded image on a canvas of `canvas_px × canvas_px`.
@@ -130,7 +130,10 @@ fn pad(rgb: &[u8], width: u32, side: usize) -> Vec<u8> {
 }
 
 /// Decodes a PNG or JPEG file, turned as its EXIF orientation says.
-fn decode(path: &Path) -> Result<DynamicImage> {
+///
+/// # Errors
+/// As [`load_canvas`].
+pub fn open_image(path: &Path) -> Result<DynamicImage> {
     let bytes = read(path)?;
     let broken = |problem: String| Error::format(path, problem, HELP);
     let mut reader = ImageReader::new(Cursor::new(bytes.as_slice()))

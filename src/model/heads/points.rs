@@ -1,13 +1,14 @@
 //! Point head (`spec/model.md` §9): two corner points per token.
 
 use burn::module::Module;
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ConfigProblem;
 use crate::model::activation::Activation;
+use crate::model::dense::dense;
 
 /// Channels per point: x, y and two that the reference computes and never uses (Quirk 5); they are
 /// kept so that its weights fit.
@@ -69,7 +70,7 @@ impl PointConfig {
         let layers = (0..self.depth).map(|i| {
             let from = if i == 0 { feature_width } else { self.hidden_width };
             let to = if i + 1 == self.depth { output } else { self.hidden_width };
-            LinearConfig::new(from, to).init(device)
+            dense(from, to, device)
         });
         let norm = || LayerNormConfig::new(feature_width).with_epsilon(1e-6).init(device);
         PointHead {

@@ -1,13 +1,14 @@
 //! Prompt adapter (`spec/model.md` §6): learned queries and prompt tokens read the image map.
 
 use burn::module::{Module, Param};
-use burn::nn::{Linear, LinearConfig};
+use burn::nn::Linear;
 use burn::tensor::{Device, Distribution, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::two_way::{CROSS_ATTENTION_REDUCTION, TwoWayConfig, TwoWayTransformer};
 use crate::model::ConfigProblem;
+use crate::model::dense::dense;
 
 /// Sizes of the prompt adapter; defaults are the paper's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -80,7 +81,7 @@ impl AdapterConfig {
         prompt_width: usize,
         device: &Device,
     ) -> PromptAdapter {
-        let linear = |from, to| LinearConfig::new(from, to).init(device);
+        let linear = |from, to| dense(from, to, device);
         let queries = [self.num_queries, self.width];
         let sparse = self.features != PromptFeatures::Dense;
         let dense = self.features != PromptFeatures::Sparse;

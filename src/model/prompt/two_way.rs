@@ -2,8 +2,10 @@
 //! read the image, and the image reads the queries.
 
 use burn::module::Module;
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Tensor, activation};
+
+use crate::model::dense::dense;
 
 /// Cross-attention works on the width divided by this.
 pub const CROSS_ATTENTION_REDUCTION: usize = 2;
@@ -107,8 +109,8 @@ impl Layer {
             norm_1: config.norm(device),
             token_to_image: config.cross_attention(device),
             norm_2: config.norm(device),
-            expand: LinearConfig::new(width, mlp_width).init(device),
-            contract: LinearConfig::new(mlp_width, width).init(device),
+            expand: dense(width, mlp_width, device),
+            contract: dense(mlp_width, width, device),
             norm_3: config.norm(device),
             image_to_token: config.cross_attention(device),
             norm_4: config.norm(device),
@@ -156,12 +158,12 @@ struct Attention {
 
 impl Attention {
     fn new(width: usize, inner: usize, num_heads: usize, device: &Device) -> Self {
-        let projection = || LinearConfig::new(width, inner).init(device);
+        let projection = || dense(width, inner, device);
         Self {
             query: projection(),
             key: projection(),
             value: projection(),
-            output: LinearConfig::new(inner, width).init(device),
+            output: dense(inner, width, device),
             num_heads,
         }
     }

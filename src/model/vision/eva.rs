@@ -1,7 +1,7 @@
 //! EVA-02 image encoder (`spec/model.md` §2).
 
 use burn::module::{Module, Param};
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Distribution, Tensor, activation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use super::rotary::Rotary;
 use super::stem::PatchEmbedding;
 use super::{Resampling, Stem, stem_problem};
 use crate::model::ConfigProblem;
+use crate::model::dense::{dense, dense_without_bias};
 
 /// Epsilon of the norms around blocks.
 const BLOCK_EPSILON: f64 = 1e-6;
@@ -231,12 +232,12 @@ struct Attention {
 
 impl Attention {
     fn new(config: &EvaConfig, device: &Device) -> Self {
-        let linear = |bias| LinearConfig::new(config.width, config.width).with_bias(bias);
+        let square = || dense(config.width, config.width, device);
         Self {
-            query: linear(true).init(device),
-            key: linear(false).init(device),
-            value: linear(true).init(device),
-            output: linear(true).init(device),
+            query: square(),
+            key: dense_without_bias(config.width, config.width, device),
+            value: square(),
+            output: square(),
             num_heads: config.num_heads,
         }
     }
@@ -270,10 +271,10 @@ impl FeedForward {
     fn new(config: &EvaConfig, device: &Device) -> Self {
         let (width, hidden) = (config.width, config.hidden_width());
         Self {
-            gate: LinearConfig::new(width, hidden).init(device),
-            up: LinearConfig::new(width, hidden).init(device),
+            gate: dense(width, hidden, device),
+            up: dense(width, hidden, device),
             norm: LayerNormConfig::new(hidden).with_epsilon(INNER_EPSILON).init(device),
-            down: LinearConfig::new(hidden, width).init(device),
+            down: dense(hidden, width, device),
         }
     }
 

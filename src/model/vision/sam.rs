@@ -18,8 +18,6 @@ use crate::model::activation::Activation;
 
 /// Epsilon of every norm.
 const EPSILON: f64 = 1e-6;
-/// Standard deviation of initial kernels.
-pub(super) const INITIAL_DEVIATION: f64 = 0.02;
 
 /// Sizes of a SAM encoder; defaults are SAM ViT-H/16.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -53,6 +51,8 @@ pub struct SamConfig {
     pub stem: Stem,
     /// What the position table starts from.
     pub initial_positions: InitialPositions,
+    /// Standard deviation of initial kernels; SAM's 0.02 belongs to its width.
+    pub initial_deviation: f64,
 }
 
 impl Default for SamConfig {
@@ -72,6 +72,7 @@ impl Default for SamConfig {
             resampling: Resampling::Jax,
             stem: Stem::Patch,
             initial_positions: InitialPositions::Random,
+            initial_deviation: 0.02,
         }
     }
 }
@@ -106,6 +107,12 @@ impl SamConfig {
         }
         problems.extend(stem_problem(self.stem, self.patch_px));
         problems
+    }
+
+    /// A linear layer.
+    pub(super) fn linear(&self, from: usize, to: usize, device: &Device) -> Linear {
+        let initializer = Initializer::Normal { mean: 0.0, std: self.initial_deviation };
+        LinearConfig::new(from, to).with_initializer(initializer).init(device)
     }
 
     /// Builds the encoder on `device`.
@@ -170,8 +177,8 @@ impl Block {
             norm_1: norm(),
             attention: WindowedAttention::new(config, index, device),
             norm_2: norm(),
-            expand: linear(config.width, hidden, device),
-            contract: linear(hidden, config.width, device),
+            expand: config.linear(config.width, hidden, device),
+            contract: config.linear(hidden, config.width, device),
             drop_path: DropPath::of_block(config.drop_path, index, config.depth),
             activation: config.activation,
         }
@@ -185,12 +192,6 @@ impl Block {
         let fed = self.contract.forward(self.activation.forward(hidden));
         x + self.drop_path.forward(fed)
     }
-}
-
-/// A linear layer with SAM's initial kernels.
-pub(super) fn linear(from: usize, to: usize, device: &Device) -> Linear {
-    let initializer = Initializer::Normal { mean: 0.0, std: INITIAL_DEVIATION };
-    LinearConfig::new(from, to).with_initializer(initializer).init(device)
 }
 
 /// Two convolutions down to the output channels, each followed by a norm over channels.

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Distribution, Int, Tensor, TensorData, activation};
 
 use super::Resampling;
 use super::resize::{Kernel, resize_table};
-use super::sam::{INITIAL_DEVIATION, SamConfig, linear};
+use super::sam::SamConfig;
 
 /// Multi-head self-attention on a map.
 #[derive(Module, Debug)]
@@ -35,13 +35,12 @@ impl WindowedAttention {
         let side = window.unwrap_or(config.pretrain_image_px / config.patch_px);
         let table = || {
             let shape = [2 * side - 1, config.width / config.num_heads];
-            let values =
-                Tensor::random(shape, Distribution::Normal(0.0, INITIAL_DEVIATION), device);
-            Param::from_tensor(values)
+            let normal = Distribution::Normal(0.0, config.initial_deviation);
+            Param::from_tensor(Tensor::random(shape, normal, device))
         };
         Self {
-            qkv: linear(config.width, 3 * config.width, device),
-            output: linear(config.width, config.width, device),
+            qkv: config.linear(config.width, 3 * config.width, device),
+            output: config.linear(config.width, config.width, device),
             relative_rows: table(),
             relative_columns: table(),
             num_heads: config.num_heads,

@@ -9,7 +9,7 @@ use burn::nn::{Dropout, DropoutConfig, LayerNorm, Linear};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 
-use super::{GitConfig, layer_norm, linear, repeat_rows};
+use super::{GitConfig, layer_norm, repeat_rows};
 use crate::model::activation::Activation;
 
 /// One layer.
@@ -53,15 +53,15 @@ impl KeyValue {
 
 impl GitLayer {
     pub(super) fn new(config: &GitConfig, device: &Device) -> Self {
-        let square = || linear(config.width, config.width, device);
+        let square = || config.linear(config.width, config.width, device);
         Self {
             query: square(),
             key: square(),
             value: square(),
             attention_output: square(),
             attention_norm: layer_norm(config.width, 1e-5, device),
-            mlp_hidden: linear(config.width, config.mlp_width, device),
-            mlp_output: linear(config.mlp_width, config.width, device),
+            mlp_hidden: config.linear(config.width, config.mlp_width, device),
+            mlp_output: config.linear(config.mlp_width, config.width, device),
             mlp_norm: layer_norm(config.width, 1e-12, device),
             dropout: DropoutConfig::new(config.dropout).init(),
             num_heads: config.num_heads,

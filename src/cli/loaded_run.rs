@@ -1,0 +1,48 @@
+//! A finished run, ready to answer.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::backend;
+use crate::data::tokenizer::Tokenizer;
+use crate::error::Result;
+use crate::experiment::{self, Experiment};
+use crate::tasks::predictor::Predictor;
+use crate::training::parameters::{count_parameters, total};
+use crate::training::run_directory::RunDirectory;
+use crate::training::weights;
+
+/// Which run, and where to compute.
+#[derive(Debug, Args)]
+pub(super) struct RunArguments {
+    /// The run directory
+    #[arg(value_name = "RUN")]
+    pub(super) run: PathBuf,
+    /// Where to compute: cpu, wgpu, cuda or cuda:1 [default: the device of the run]
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+}
+
+/// A finished run, ready to answer.
+pub(super) struct LoadedRun {
+    pub(super) run: RunDirectory,
+    pub(super) experiment: Experiment,
+    pub(super) predictor: Predictor,
+    pub(super) num_parameters: usize,
+}
+
+impl RunArguments {
+    /// Reads experiment, tokenizer and weights.
+    pub(super) fn load(&self) -> Result<LoadedRun> {
+        let run = RunDirectory::open(&self.run)?;
+        let overrides: Vec<_> = self.device.iter().map(|name| format!("device={name}")).collect();
+        let experiment = experiment::load(&run.experiment(), &overrides)?;
+        let device = backend::device(&experiment.device)?;
+        let tokenizer = Tokenizer::from_file(run.tokenizer())?;
+        let model = weights::load(&run, &experiment, &tokenizer, &device)?;
+        let num_parameters = total(&count_parameters(&model)).total;
+        let predictor = Predictor::new(&model, tokenizer, &experiment.data.sources);
+        Ok(LoadedRun { run, experiment, predictor, num_parameters })
+    }
+}
