@@ -4,6 +4,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::sample::Task;
 use crate::model::pixel_llm::RowInput;
+use crate::model::prompt::adapter::PromptScope;
 
 /// A batch before it is on a device: `B` images, `N` rows per image, `M` prompts per image (`N`, or 1
 /// where rows share theirs), `L` text tokens, `C` context tokens.
@@ -47,6 +48,14 @@ pub struct BatchDims {
     pub context_tokens: usize,
 }
 
+/// What the prompts of a task are about.
+pub(crate) fn prompt_scope(task: Task) -> PromptScope {
+    match task {
+        Task::Describe => PromptScope::Region,
+        Task::Narrate | Task::Locate => PromptScope::Image,
+    }
+}
+
 /// A batch on a device.
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -79,6 +88,7 @@ impl HostBatch {
             padding_mask: padding_mask(&self.sizes, canvas_px, device),
             sizes: tensor(self.sizes.clone(), [images, 2], device),
             rows: RowInput {
+                scope: prompt_scope(self.task),
                 prompt_boxes: tensor(self.prompt_boxes.clone(), [images, prompts, 4], device),
                 context: has_context.then(context),
                 text: int_tensor(self.text.clone(), [images, rows, text_tokens], device),
