@@ -16,6 +16,7 @@
 //! A floor may use those below it, never one above: see `docs/src/architecture.md`.
 
 pub mod backend;
+pub mod cli;
 pub mod data;
 pub mod error;
 pub mod experiment;
@@ -24,5 +25,6 @@ pub mod metrics;
 pub mod model;
 pub mod report;
 pub mod tasks;
+pub mod training;
 
 pub use error::{Error, Result};

@@ -1,5 +1,13 @@
 //! Floor 2: public formats → [`sample::Sample`] → batches of tensors; and the `shapes` world.
 
 pub mod alignment;
+pub mod batch;
+pub mod collate;
+pub mod formats;
+pub mod loader;
+pub mod mixture;
 pub mod sample;
+pub mod shapes;
+pub mod source;
 pub mod tokenizer;
+pub mod transform;

@@ -1,1 +1,29 @@
-//! Under construction.
+//! Floor 1: scores on plain data; no tensors, no model.
+
+pub mod attributes;
+pub mod captions;
+pub mod referring;
+pub mod score;
+pub mod trace;
+
+pub use score::{Evaluation, Score};
+
+/// Mean of `values`; `None` of none. A value that is no number makes the mean none either, so that a
+/// broken model is not scored by the answers that happen to be whole.
+pub fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let (sum, count) =
+        values.into_iter().fold((0.0, 0_usize), |(sum, count), value| (sum + value, count + 1));
+    (count > 0).then(|| sum / count as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_of_nothing_is_none() {
+        assert_eq!(mean([]), None);
+        assert_eq!(mean([1.0, 2.0, 6.0]), Some(3.0));
+        assert!(mean([1.0, f64::NAN]).is_some_and(f64::is_nan));
+    }
+}

@@ -12,6 +12,7 @@ pub mod activation;
 pub mod heads;
 pub mod language;
 pub mod loss;
+pub mod pixel_llm;
 pub mod prompt;
 pub mod vision;
 

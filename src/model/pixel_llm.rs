@@ -1,13 +1,16 @@
 //! The whole model: vision → prompt → language → points. This file wires and nothing else.
 
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::heads::points::PointConfig;
-use super::language::LanguageConfig;
-use super::prompt::adapter::AdapterConfig;
-use super::prompt::location::LocationConfig;
-use super::vision::VisionConfig;
+use super::ConfigProblem;
+use super::heads::points::{PointConfig, PointHead};
+use super::language::{LanguageConfig, LanguageModel, LanguageState, Vocabulary};
+use super::prompt::adapter::{AdapterConfig, PromptAdapter};
+use super::prompt::location::{LocationConfig, LocationEncoder};
+use super::vision::{Vision, VisionConfig, VisionFeatures};
 
 /// Every module's sizes; defaults are the paper's (with the GIT-style decoder).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,5 +40,227 @@ impl Default for PixelLlmConfig {
             language: LanguageConfig::default(),
             points: PointConfig::default(),
         }
+    }
+}
+
+impl PixelLlmConfig {
+    /// What cannot be built, with keys relative to this table.
+    pub fn validate(&self) -> Vec<ConfigProblem> {
+        let of = ConfigProblem::under;
+        [
+            of("vision", self.vision.validate(self.canvas_px)),
+            of("location", self.location.validate()),
+            of("adapter", self.adapter.validate()),
+            of("language", self.language.validate()),
+            of("points", self.points.validate()),
+        ]
+        .concat()
+    }
+
+    /// Builds the model on `device`, for texts over `vocabulary`.
+    pub fn init(&self, vocabulary: Vocabulary, device: &Device) -> PixelLlm {
+        let visual_width = self.adapter.output_width;
+        PixelLlm {
+            vision: self.vision.init(device),
+            location: self.location.init(device),
+            adapter: self.adapter.init(self.vision.output_channels(), self.location.width, device),
+            language: self.language.init(visual_width, vocabulary, device),
+            points: self.points.init(self.language.width(), device),
+            canvas_px: self.canvas_px,
+        }
+    }
+}
+
+/// The model.
+#[derive(Module, Debug)]
+pub struct PixelLlm {
+    vision: Vision,
+    location: LocationEncoder,
+    adapter: PromptAdapter,
+    language: LanguageModel,
+    points: PointHead,
+    #[module(skip)]
+    canvas_px: usize,
+}
+
+/// Locations and texts about images that are encoded already: `N` rows per image.
+///
+/// `M` is `N`, or 1 where every row of an image has the same prompt and context; what comes before
+/// the text is then read once per image.
+#[derive(Debug, Clone)]
+pub struct RowInput {
+    /// Prompt boxes, `[B, M, 4]`, xyxy in pixels of the canvas.
+    pub prompt_boxes: Tensor<3>,
+    /// Instruction before the text, `[B, M, C]`, padded.
+    pub context: Option<Tensor<3, Int>>,
+    /// Text, `[B, N, L]`: begin, words, end, padding.
+    pub text: Tensor<3, Int>,
+}
+
+impl PixelLlm {
+    /// Looks at the images, once for however many prompts.
+    ///
+    /// # Shapes
+    /// - `images`: `[B, 3, S, S]`, RGB 0–255
+    /// - `padding_mask`: `[B, S, S]`, 1 on the image, 0 on the padding
+    pub fn encode(&self, images: Tensor<4>, padding_mask: Tensor<3>) -> VisionFeatures {
+        self.vision.forward(images, padding_mask)
+    }
+
+    /// What the image looks like from each prompt.
+    ///
+    /// # Shapes
+    /// - `prompt_boxes`: `[B, M, 4]`, xyxy in pixels of the canvas
+    /// - result: `[B, M, Q, D]`
+    pub fn visual_tokens(&self, features: &VisionFeatures, prompt_boxes: Tensor<3>) -> Tensor<4> {
+        let [_, _, height, width] = features.fused.dims();
+        let prompts = self.location.boxes(prompt_boxes, self.canvas_px);
+        let grid = self.location.grid(height, width);
+        self.adapter.forward(features.fused.clone(), prompts, grid, self.location.no_mask())
+    }
+
+    /// Features of every text token, teacher forced: `[B, N, L, D]`.
+    pub fn text_features(&self, features: &VisionFeatures, rows: RowInput) -> Tensor<4> {
+        let [batch, num_rows, length] = rows.text.dims();
+        let mut state = self.begin(features, rows.prompt_boxes, rows.context, num_rows);
+        let text = rows.text.reshape([batch * num_rows, length]);
+        let features = self.language.read(&mut state, text);
+        let [_, _, width] = features.dims();
+        features.reshape([batch, num_rows, length, width])
+    }
+
+    /// Reads prompts and contexts, for `num_rows` texts per image that follow.
+    ///
+    /// Shapes as in [`RowInput`].
+    pub fn begin(
+        &self,
+        features: &VisionFeatures,
+        prompt_boxes: Tensor<3>,
+        context: Option<Tensor<3, Int>>,
+        num_rows: usize,
+    ) -> LanguageState {
+        let visual = self.visual_tokens(features, prompt_boxes);
+        let [batch, prompts, num_visual, width] = visual.dims();
+        let visual = visual.reshape([batch * prompts, num_visual, width]);
+        let context = context.map(|context| {
+            let [_, _, length] = context.dims();
+            context.reshape([batch * prompts, length])
+        });
+        let state = self.language.begin(visual, context);
+        if prompts == num_rows { state } else { state.repeat_rows(num_rows) }
+    }
+
+    /// `features`: `[B, N, L, D]` → scores of the token that follows, `[B, N, L, V]`.
+    pub fn logits(&self, features: Tensor<4>) -> Tensor<4> {
+        let [batch, rows, length, width] = features.dims();
+        let logits = self.language.logits(features.reshape([batch * rows, length, width]));
+        let [_, _, size] = logits.dims();
+        logits.reshape([batch, rows, length, size])
+    }
+
+    /// `features`: `[B, N, L, D]` → `[B, N, L, P, 2]`, normalised to the un-padded image.
+    pub fn points(&self, features: Tensor<4>) -> Tensor<5> {
+        self.points.forward(features)
+    }
+
+    /// The language model.
+    pub fn language(&self) -> &LanguageModel {
+        &self.language
+    }
+
+    /// Side of the canvas, in pixels.
+    pub fn canvas_px(&self) -> usize {
+        self.canvas_px
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use burn::tensor::Distribution;
+
+    use super::*;
+    use crate::model::language::git::GitConfig;
+    use crate::model::prompt::adapter::PromptFeatures;
+    use crate::model::vision::eva::EvaConfig;
+    use crate::model::vision::sam::SamConfig;
+
+    fn tiny() -> PixelLlm {
+        let config = PixelLlmConfig {
+            canvas_px: 16,
+            vision: VisionConfig {
+                eva: Some(EvaConfig {
+                    width: 16,
+                    depth: 1,
+                    num_heads: 2,
+                    patch_px: 4,
+                    pretrain_image_px: 16,
+                    ..EvaConfig::default()
+                }),
+                sam: Some(SamConfig {
+                    width: 12,
+                    depth: 1,
+                    num_heads: 2,
+                    patch_px: 4,
+                    window_tokens: 2,
+                    global_blocks: vec![],
+                    pretrain_image_px: 16,
+                    output_channels: 6,
+                    ..SamConfig::default()
+                }),
+                ..VisionConfig::default()
+            },
+            location: LocationConfig { width: 8 },
+            adapter: AdapterConfig {
+                depth: 1,
+                width: 16,
+                num_heads: 2,
+                mlp_width: 32,
+                num_queries: 3,
+                output_width: 12,
+                features: PromptFeatures::Both,
+            },
+            language: LanguageConfig::Git(GitConfig {
+                width: 16,
+                depth: 2,
+                num_heads: 2,
+                mlp_width: 32,
+                max_positions: 8,
+                dropout: 0.0,
+                ..GitConfig::default()
+            }),
+            points: PointConfig { hidden_width: 16, ..PointConfig::default() },
+        };
+        assert_eq!(config.validate(), []);
+        let device = Device::flex();
+        config.init(Vocabulary { size: 10, pad: 0, begin: 1, end: 2 }, &device)
+    }
+
+    #[test]
+    fn a_prompt_that_rows_share_is_read_once_with_the_same_result() {
+        let (model, device) = (tiny(), Device::flex());
+        let images = Tensor::random([2, 3, 16, 16], Distribution::Uniform(0.0, 255.0), &device);
+        let features = model.encode(images, Tensor::ones([2, 16, 16], &device));
+        let boxes = Tensor::<3>::from_data([[[0.0, 0.0, 16.0, 12.0]]], &device).repeat_dim(0, 2);
+        let context = Tensor::<3, Int>::from_data([[[5, 2, 0]]], &device).repeat_dim(0, 2);
+        let text = Tensor::<3, Int>::from_data(
+            [
+                [[1, 4, 5, 2], [1, 6, 2, 0], [1, 7, 8, 9]],
+                [[1, 3, 2, 0], [1, 4, 4, 2], [1, 9, 2, 0]],
+            ],
+            &device,
+        );
+        let rows = |repeat: usize| RowInput {
+            prompt_boxes: boxes.clone().repeat_dim(1, repeat),
+            context: Some(context.clone().repeat_dim(1, repeat)),
+            text: text.clone(),
+        };
+        let shared = model.text_features(&features, rows(1));
+        let repeated = model.text_features(&features, rows(3));
+        assert_eq!(shared.dims(), [2, 3, 4, 16]);
+        let difference = (shared.clone() - repeated).abs().max().into_scalar::<f32>();
+        assert!(difference < 1e-5, "{difference}");
+        assert_eq!(model.points(shared.clone()).dims(), [2, 3, 4, 2, 2]);
+        assert_eq!(model.logits(shared).dims(), [2, 3, 4, 10]);
     }
 }

@@ -1,1 +1,19 @@
-//! Under construction.
+//! Floor 4: burn-train's learner, fed by an experiment.
+
+pub mod checkpoint;
+pub mod console;
+pub mod dry_run;
+pub mod gradients;
+pub mod memory;
+pub mod metrics;
+pub mod optimizer;
+pub mod parameters;
+pub mod record;
+pub mod renderer;
+pub mod resume;
+pub mod run;
+pub mod run_directory;
+pub mod sources;
+pub mod step;
+pub mod strategy;
+pub mod weights;

@@ -3,7 +3,7 @@
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor};
 
-use super::{LanguageModel, Vocabulary};
+use super::{LanguageModel, LanguageState, Vocabulary};
 
 /// The logit of a token that must not follow.
 const FORBIDDEN: f32 = -10_000.0;
@@ -15,6 +15,9 @@ pub struct Generated {
     pub tokens: Tensor<2, Int>,
     /// Log-probability of each token, `[R, M]`; 0 at begin and after the first end.
     pub log_probs: Tensor<2>,
+    /// Features of every token that was read, `[R, T, D]` with `T ≤ M`: at least up to the last word
+    /// of each row. Texts are causal, so these are what reading the whole text at once would give.
+    pub features: Tensor<3>,
 }
 
 impl Generated {
@@ -29,28 +32,21 @@ impl Generated {
 /// Takes the most probable token at each step, the same never twice in a row. The last of
 /// `max_tokens` is always an end; more tokens than the model has positions cannot be asked for.
 ///
-/// # Shapes
-/// - `visual`: `[R, Q, visual width]`
-/// - `context`: `[R, C]`
-pub fn greedy(
-    model: &LanguageModel,
-    visual: Tensor<3>,
-    context: Option<Tensor<2, Int>>,
-    max_tokens: usize,
-) -> Generated {
-    let (rows, device) = (visual.dims()[0], visual.device());
-    let mut state = model.begin(visual, context);
-    let next = |tokens: Tensor<2, Int>| {
-        let features = model.read(&mut state, tokens);
-        model.logits(features).squeeze_dim(1)
-    };
+/// `state` has read the prefix of each of the `R` texts and nothing else.
+pub fn greedy(model: &LanguageModel, mut state: LanguageState, max_tokens: usize) -> Generated {
+    let rows = state.num_rows();
     let max_tokens = max_tokens.min(model.max_text_tokens());
-    greedy_by(next, rows, max_tokens, &model.vocabulary(), &device)
+    let read = |tokens: Tensor<2, Int>| {
+        let features = model.read(&mut state, tokens);
+        (model.logits(features.clone()).squeeze_dim(1), features)
+    };
+    greedy_by(read, rows, max_tokens, &model.vocabulary(), &model.device())
 }
 
-/// Greedy decoding over any `next`: the last token of each row `[R, 1]` → logits `[R, V]`.
+/// Greedy decoding over any `read`: the last token of each row `[R, 1]` → logits `[R, V]` and
+/// features `[R, 1, D]`.
 fn greedy_by(
-    mut next: impl FnMut(Tensor<2, Int>) -> Tensor<2>,
+    mut read: impl FnMut(Tensor<2, Int>) -> (Tensor<2>, Tensor<3>),
     rows: usize,
     max_tokens: usize,
     vocabulary: &Vocabulary,
@@ -60,8 +56,9 @@ fn greedy_by(
     let mut tokens = vec![previous.clone()];
     let mut log_probs = vec![Tensor::<2>::zeros([rows, 1], device)];
     let ids = Tensor::<1, Int>::arange(0..vocabulary.size as i64, device).unsqueeze::<2>();
+    let (mut logits, first) = read(previous.clone());
+    let mut features = vec![first];
     for _ in 2..max_tokens {
-        let logits = next(previous.clone());
         let repeated = ids.clone().equal(previous.clone());
         let suppressed = logits.clone().clamp_max(FORBIDDEN);
         let scores = log_softmax(logits.mask_where(repeated, suppressed), 1);
@@ -73,9 +70,18 @@ fn greedy_by(
         if previous.clone().equal_elem(vocabulary.end).all().into_scalar::<bool>() {
             break;
         }
+        let (next, feature) = read(previous.clone());
+        logits = next;
+        features.push(feature);
     }
-    let rest = max_tokens.max(1) - tokens.len();
-    tokens.push(Tensor::full([rows, rest], vocabulary.end, device));
-    log_probs.push(Tensor::zeros([rows, rest], device));
-    Generated { tokens: Tensor::cat(tokens, 1), log_probs: Tensor::cat(log_probs, 1) }
+    let rest = max_tokens.saturating_sub(tokens.len());
+    if rest > 0 {
+        tokens.push(Tensor::full([rows, rest], vocabulary.end, device));
+        log_probs.push(Tensor::zeros([rows, rest], device));
+    }
+    Generated {
+        tokens: Tensor::cat(tokens, 1),
+        log_probs: Tensor::cat(log_probs, 1),
+        features: Tensor::cat(features, 1),
+    }
 }

@@ -134,8 +134,30 @@ pub struct GitState {
     layers: Vec<KeyValue>,
     /// 0 or [`HIDDEN`] per prefix column, `[R, 1, 1, P]`; `None` where every column is real.
     prefix_mask: Option<Tensor<4>>,
+    num_rows: usize,
     num_prefix: usize,
     num_text: usize,
+}
+
+impl GitState {
+    /// Row `r` of the prefix becomes rows `r·count ..`, for `count` texts that share it.
+    pub fn repeat_rows(self, count: usize) -> Self {
+        let layers = self.layers.into_iter().map(|layer| layer.repeat_rows(count)).collect();
+        let prefix_mask = self.prefix_mask.map(|mask| repeat_rows(mask, count));
+        Self { layers, prefix_mask, num_rows: self.num_rows * count, ..self }
+    }
+
+    /// Number of texts, `R`.
+    pub fn num_rows(&self) -> usize {
+        self.num_rows
+    }
+}
+
+/// `[R, A, B, C]` → `[R·count, A, B, C]`, each row `count` times in a row.
+fn repeat_rows(rows: Tensor<4>, count: usize) -> Tensor<4> {
+    let [num_rows, a, b, c] = rows.dims();
+    let repeated = rows.unsqueeze_dim::<5>(1).expand([num_rows, count, a, b, c]);
+    repeated.reshape([num_rows * count, a, b, c])
 }
 
 impl GitDecoder {
@@ -163,7 +185,7 @@ impl GitDecoder {
             }
             memories.push(memory);
         }
-        GitState { layers: memories, prefix_mask, num_prefix, num_text: 0 }
+        GitState { layers: memories, prefix_mask, num_rows: rows, num_prefix, num_text: 0 }
     }
 
     /// Reads the next tokens of every text and appends them to `state`.
@@ -190,6 +212,11 @@ impl GitDecoder {
     /// The vocabulary that the decoder writes in.
     pub fn vocabulary(&self) -> Vocabulary {
         self.vocabulary
+    }
+
+    /// Where its weights are.
+    pub fn device(&self) -> Device {
+        self.output.weight.device()
     }
 
     /// Longest text, in tokens.

@@ -107,6 +107,22 @@ pub enum LanguageState {
     Git(GitState),
 }
 
+impl LanguageState {
+    /// The same prefix for `count` texts each: row `r` becomes rows `r·count ..`.
+    pub fn repeat_rows(self, count: usize) -> Self {
+        match self {
+            Self::Git(state) => Self::Git(state.repeat_rows(count)),
+        }
+    }
+
+    /// Number of texts in progress, `R`.
+    pub fn num_rows(&self) -> usize {
+        match self {
+            Self::Git(state) => state.num_rows(),
+        }
+    }
+}
+
 impl LanguageModel {
     /// Logits and features at every text token; teacher forcing.
     pub fn forward(&self, input: LanguageInput) -> LanguageOutput {
@@ -145,6 +161,13 @@ impl LanguageModel {
     pub fn vocabulary(&self) -> Vocabulary {
         match self {
             Self::Git(decoder) => decoder.vocabulary(),
+        }
+    }
+
+    /// Where its weights are.
+    pub fn device(&self) -> Device {
+        match self {
+            Self::Git(decoder) => decoder.device(),
         }
     }
 

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::drop_path::DropPath;
+use super::positions::InitialPositions;
 use super::resize::{Kernel, resize_map};
 use super::rotary::Rotary;
 use super::stem::PatchEmbedding;
@@ -42,6 +43,8 @@ pub struct EvaConfig {
     pub resampling: Resampling,
     /// How pixels become tokens.
     pub stem: Stem,
+    /// What the position table starts from.
+    pub initial_positions: InitialPositions,
 }
 
 impl Default for EvaConfig {
@@ -57,6 +60,7 @@ impl Default for EvaConfig {
             final_norm: true,
             resampling: Resampling::Jax,
             stem: Stem::Patch,
+            initial_positions: InitialPositions::Random,
         }
     }
 }
@@ -83,14 +87,22 @@ impl EvaConfig {
         (self.width as f64 * self.mlp_ratio) as usize
     }
 
+    /// CLS, then the cells of the grid.
+    fn positions(&self, grid: usize, device: &Device) -> Param<Tensor<3>> {
+        let cells = self.initial_positions.table(self.width, grid, device);
+        let cells = cells.reshape([1, self.width, grid * grid]).swap_dims(1, 2);
+        let class = token(self.width, device);
+        Param::from_tensor(Tensor::cat(vec![class, cells], 1))
+    }
+
     /// Builds the encoder on `device`.
     pub fn init(&self, device: &Device) -> Eva {
         let grid = self.pretrain_image_px / self.patch_px;
         let norm = || LayerNormConfig::new(self.width).with_epsilon(BLOCK_EPSILON).init(device);
         Eva {
             patch_embedding: PatchEmbedding::new(self.stem, self.width, self.patch_px, device),
-            class_token: table([1, 1, self.width], device),
-            positions: table([1, 1 + grid * grid, self.width], device),
+            class_token: Param::from_tensor(token(self.width, device)),
+            positions: self.positions(grid, device),
             blocks: (0..self.depth).map(|index| Block::new(self, index, device)).collect(),
             norm: self.final_norm.then(norm),
             head_width: self.width / self.num_heads,
@@ -100,9 +112,9 @@ impl EvaConfig {
     }
 }
 
-/// A learned table. Published weights replace it; from scratch it starts small.
-fn table<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
-    Param::from_tensor(Tensor::random(shape, Distribution::Normal(0.0, 0.02), device))
+/// A learned token `[1, 1, width]`. Published weights replace it; from scratch it starts small.
+fn token(width: usize, device: &Device) -> Tensor<3> {
+    Tensor::random([1, 1, width], Distribution::Normal(0.0, 0.02), device)
 }
 
 /// The EVA-02 encoder.

@@ -2,6 +2,7 @@
 
 pub mod drop_path;
 pub mod eva;
+pub mod positions;
 pub mod resize;
 pub mod rotary;
 pub mod sam;

@@ -3,11 +3,12 @@
 use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d};
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::drop_path::DropPath;
+use super::positions::InitialPositions;
 use super::resize::{Kernel, resize_map};
 use super::stem::PatchEmbedding;
 use super::windowed_attention::WindowedAttention;
@@ -50,6 +51,8 @@ pub struct SamConfig {
     pub resampling: Resampling,
     /// How pixels become tokens.
     pub stem: Stem,
+    /// What the position table starts from.
+    pub initial_positions: InitialPositions,
 }
 
 impl Default for SamConfig {
@@ -68,6 +71,7 @@ impl Default for SamConfig {
             activation: Activation::Gelu,
             resampling: Resampling::Jax,
             stem: Stem::Patch,
+            initial_positions: InitialPositions::Random,
         }
     }
 }
@@ -107,11 +111,7 @@ impl SamConfig {
     /// Builds the encoder on `device`.
     pub fn init(&self, device: &Device) -> Sam {
         let grid = self.pretrain_image_px / self.patch_px;
-        let positions = Tensor::random(
-            [1, self.width, grid, grid],
-            Distribution::Normal(0.0, INITIAL_DEVIATION),
-            device,
-        );
+        let positions = self.initial_positions.table(self.width, grid, device);
         Sam {
             patch_embedding: PatchEmbedding::new(self.stem, self.width, self.patch_px, device),
             positions: Param::from_tensor(positions),

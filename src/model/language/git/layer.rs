@@ -9,7 +9,7 @@ use burn::nn::{Dropout, DropoutConfig, LayerNorm, Linear};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 
-use super::{GitConfig, layer_norm, linear};
+use super::{GitConfig, layer_norm, linear, repeat_rows};
 use crate::model::activation::Activation;
 
 /// One layer.
@@ -38,6 +38,11 @@ pub(super) struct KeyValue {
 }
 
 impl KeyValue {
+    /// Each row `count` times in a row.
+    pub(super) fn repeat_rows(self, count: usize) -> Self {
+        Self { keys: repeat_rows(self.keys, count), values: repeat_rows(self.values, count) }
+    }
+
     /// Adds what was read after it.
     pub(super) fn append(&mut self, next: Self) {
         let join = |past: &Tensor<4>, next| Tensor::cat(vec![past.clone(), next], 2);

@@ -1,0 +1,96 @@
+//! `pixelllm train --dry-run`.
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use crate::data::batch::BatchDims;
+use crate::error::Result;
+use crate::experiment::{self, Experiment};
+use crate::training::dry_run::DryRun;
+use crate::training::memory::MemoryEstimate;
+use crate::training::parameters::{ParameterCount, total};
+
+/// Prints what `experiment` would train.
+pub(super) fn print(experiment: &Experiment) -> Result<()> {
+    let dry_run = DryRun::new(experiment)?;
+    println!("{}", experiment::to_toml(experiment)?);
+    println!("{}\n", parameter_table(&dry_run.parameters));
+    println!("vocabulary: {} ids\n", dry_run.vocabulary_size);
+    for (task, num_images, dims) in &dry_run.batches {
+        println!("{} ({num_images} images): {}", task.name(), shapes(dims));
+    }
+    println!("\n{}", memory_table(&dry_run.memory));
+    Ok(())
+}
+
+fn parameter_table(counts: &[ParameterCount]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(["module", "parameters", "trainable"]);
+    for count in counts.iter().chain([&total(counts)]) {
+        let numbers = [count.total, count.trainable].map(grouped);
+        table.add_row([count.module.clone()].into_iter().chain(numbers));
+    }
+    align_right(&mut table);
+    table
+}
+
+fn memory_table(memory: &MemoryEstimate) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(["memory (estimate)", "MiB"]);
+    for (name, bytes) in [
+        ("weights", memory.weights),
+        ("gradients", memory.gradients),
+        ("AdamW's moments", memory.optimizer),
+        ("activations", memory.activations),
+        ("total", memory.total()),
+    ] {
+        table.add_row([name.to_string(), format!("{:.0}", bytes as f64 / f64::from(1 << 20))]);
+    }
+    align_right(&mut table);
+    table
+}
+
+/// Every column but the first.
+fn align_right(table: &mut Table) {
+    table.column_iter_mut().skip(1).for_each(|column| {
+        column.set_cell_alignment(CellAlignment::Right);
+    });
+}
+
+fn shapes(dims: &BatchDims) -> String {
+    let BatchDims { images: b, canvas_px: s, rows: n, prompts: m, text_tokens: l, context_tokens } =
+        dims;
+    let context = match context_tokens {
+        0 => "none".to_string(),
+        c => format!("[{b}, {m}, {c}]"),
+    };
+    format!(
+        "images [{b}, 3, {s}, {s}], prompt boxes [{b}, {m}, 4], context {context}, text \
+         [{b}, {n}, {l}], points [{b}, {n}, {l}, 2, 2]"
+    )
+}
+
+/// Digits in groups of three.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| std::str::from_utf8(group).unwrap_or_default())
+        .collect();
+    groups.join("\u{202f}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_grouped_from_the_right() {
+        assert_eq!(grouped(1_234_567), "1\u{202f}234\u{202f}567");
+        assert_eq!(grouped(12), "12");
+        assert_eq!(grouped(0), "0");
+    }
+}

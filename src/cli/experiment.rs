@@ -1,0 +1,23 @@
+//! `pixelllm experiment`.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::error::Result;
+
+/// Look at the schema of experiments
+#[derive(Debug, Subcommand)]
+pub(super) enum ExperimentCommand {
+    /// Print the reference of every key as Markdown
+    Reference,
+}
+
+impl ExperimentCommand {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        match self {
+            Self::Reference => {}
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,320 @@
+//! The layout that COCO, MDETR and GRiT share: `images`, `annotations` that name their image, and
+//! boxes as `[x, y, width, height]` in pixels.
+
+mod records;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+pub(super) use self::records::{AnnotationRecord, ImageRecord};
+use self::records::{Category, LenientDocument, SoundDocument};
+use super::Loaded;
+use super::image_folder::ImageFolder;
+use super::record::{self, Id, Lenient};
+use super::skipped::{Fault, Place, Reason, Skipped};
+use crate::data::sample::{Row, Sample, Task};
+use crate::error::Result;
+use crate::geometry::BoundingBox;
+
+/// What a user can do about a file that is not in this layout.
+const HELP: &str =
+    "Give a JSON object with the lists `images` and `annotations`, as COCO writes them.";
+
+/// Boxes may reach out of their image by so much, in pixels, without a word: annotators' boxes are
+/// rounded.
+const ROUNDING_PX: f64 = 1.0;
+
+/// An image that is there, with the annotations about it.
+#[derive(Debug)]
+pub(super) struct ListedImage<S> {
+    pub(super) record: ImageRecord,
+    pub(super) path: PathBuf,
+    pub(super) regions: Vec<Region<S>>,
+}
+
+/// An annotation with a usable box.
+#[derive(Debug)]
+pub(super) struct Region<S> {
+    pub(super) annotation: AnnotationRecord<S>,
+    /// Index among the annotations of the file.
+    index: usize,
+    /// Normalised to the image.
+    pub(super) bounds: BoundingBox,
+}
+
+/// Everything usable in a file.
+#[derive(Debug)]
+pub(super) struct Contents<S> {
+    /// Those with annotations, in the order of the file.
+    pub(super) images: Vec<ListedImage<S>>,
+    /// Names by id.
+    pub(super) categories: HashMap<Id, String>,
+    pub(super) skipped: Skipped,
+}
+
+/// Reads a file, and checks that images exist and that boxes are usable.
+///
+/// `every_image_needs_a_box`: whether an image without annotations is a fault.
+pub(super) fn read<S: DeserializeOwned + Default>(
+    path: &Path,
+    folder: &Path,
+    every_image_needs_a_box: bool,
+) -> Result<Contents<S>> {
+    let mut folder = ImageFolder::open(folder)?;
+    let document = record::read_document::<SoundDocument<S>, LenientDocument<S>>(path, HELP)?;
+    let mut reader = Reader { path, skipped: Skipped::default() };
+    let categories = reader.categories(document.categories);
+    let mut images = reader.images(document.images);
+    reader.assign(document.annotations, &mut images);
+    let mut listed = Vec::new();
+    for image in images.entries {
+        // Where its annotations have been skipped already, that is what there is to say.
+        let may_be_bare = !every_image_needs_a_box || image.has_skipped_annotations;
+        if image.annotations.is_empty() && image.record.is_ok() && may_be_bare {
+            continue;
+        }
+        listed.extend(reader.check(image, &mut folder));
+    }
+    Ok(Contents { images: listed, categories, skipped: reader.skipped })
+}
+
+/// Reads one task's samples; `text` says what is said about a region.
+pub(super) fn load(
+    task: Task,
+    path: &Path,
+    folder: &Path,
+    every_image_needs_a_box: bool,
+    text: impl Fn(&ImageRecord, &AnnotationRecord, &HashMap<Id, String>) -> Result<String, Fault>,
+) -> Result<Loaded> {
+    let Contents { images, categories, mut skipped } = read(path, folder, every_image_needs_a_box)?;
+    let mut samples: Vec<Sample> = Vec::new();
+    let mut sample_of: HashMap<PathBuf, usize> = HashMap::new();
+    for ListedImage { record, path: image, regions } in images {
+        let mut rows = Vec::new();
+        for region in regions {
+            match text(&record, &region.annotation, &categories).and_then(with_words) {
+                Ok(text) => {
+                    rows.push(Row { text, locations: Vec::new(), region: Some(region.bounds) });
+                }
+                Err(fault) => skipped.add(region.place(path), fault),
+            }
+        }
+        if rows.is_empty() {
+            continue;
+        }
+        match sample_of.get(&image) {
+            Some(&index) => samples[index].rows.append(&mut rows),
+            None => {
+                sample_of.insert(image.clone(), samples.len());
+                samples.push(Sample { image, image_id: record.image_id(), task, rows });
+            }
+        }
+    }
+    skipped.check_some_left(path, samples.len(), "annotation")?;
+    Ok(Loaded { samples, skipped })
+}
+
+fn with_words(text: String) -> Result<String, Fault> {
+    record::check_has_words(&text).map(|()| text)
+}
+
+impl<S> Region<S> {
+    /// Where the annotation stands in the file at `path`.
+    pub(super) fn place<'a>(&'a self, path: &'a Path) -> Place<'a> {
+        annotation_place(path, self.annotation.id.as_ref(), self.index)
+    }
+}
+
+fn annotation_place<'a>(path: &'a Path, id: Option<&'a Id>, index: usize) -> Place<'a> {
+    Place::Record { path, kind: "annotation", id, index }
+}
+
+/// An entry of `images`, usable or not, with the annotations that name it.
+struct Entry<S> {
+    id: Option<Id>,
+    index: usize,
+    record: Result<ImageRecord, Fault>,
+    annotations: Vec<(usize, AnnotationRecord<S>)>,
+    /// Whether annotations that name it have been skipped.
+    has_skipped_annotations: bool,
+}
+
+struct Entries<S> {
+    entries: Vec<Entry<S>>,
+    /// Where each id's first entry is.
+    by_id: HashMap<Id, usize>,
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    skipped: Skipped,
+}
+
+impl Reader<'_> {
+    fn categories(&mut self, categories: Vec<Lenient<Category>>) -> HashMap<Id, String> {
+        let mut names = HashMap::new();
+        for (index, Lenient { id, record, .. }) in categories.into_iter().enumerate() {
+            let fault = match record {
+                Ok(Category { id, .. }) if names.contains_key(&id) => {
+                    Fault::new(Reason::Duplicate, "the id stands above already")
+                }
+                Ok(Category { id, name }) => {
+                    names.insert(id, name);
+                    continue;
+                }
+                Err(fault) => fault,
+            };
+            let id = id.as_ref();
+            self.skipped.add(Place::Record { path: self.path, kind: "category", id, index }, fault);
+        }
+        names
+    }
+
+    /// Entries by id. Of entries with the same id only the first is kept.
+    fn images<S>(&mut self, images: Vec<Lenient<ImageRecord>>) -> Entries<S> {
+        let mut entries = Vec::with_capacity(images.len());
+        let mut by_id = HashMap::with_capacity(images.len());
+        for (index, Lenient { id, record, .. }) in images.into_iter().enumerate() {
+            match &id {
+                Some(id) if by_id.contains_key(id) => {
+                    let fault = Fault::new(Reason::Duplicate, "the id stands above already");
+                    self.skip_image(Some(id), index, fault);
+                    continue;
+                }
+                Some(id) => by_id.insert(id.clone(), entries.len()),
+                None => None,
+            };
+            let annotations = Vec::new();
+            entries.push(Entry { id, index, record, annotations, has_skipped_annotations: false });
+        }
+        Entries { entries, by_id }
+    }
+
+    /// Gives each annotation to the image that it names.
+    fn assign<S>(
+        &mut self,
+        annotations: Vec<Lenient<AnnotationRecord<S>>>,
+        images: &mut Entries<S>,
+    ) {
+        let mut seen = HashSet::with_capacity(annotations.len());
+        for (index, Lenient { id, image_id, record }) in annotations.into_iter().enumerate() {
+            let entry = image_id.and_then(|id| images.by_id.get(&id)).copied();
+            let entry = entry.and_then(|entry| images.entries.get_mut(entry));
+            let is_repeated = id.as_ref().is_some_and(|id| seen.contains(id));
+            let record = record.and_then(|annotation| match is_repeated {
+                true => Err(Fault::new(Reason::Duplicate, "the id stands above already")),
+                false => Ok(annotation),
+            });
+            let fault = match (record, entry) {
+                (Ok(annotation), Some(entry)) => {
+                    entry.annotations.push((index, annotation));
+                    seen.extend(id);
+                    continue;
+                }
+                (Ok(annotation), None) => {
+                    Fault::new(Reason::UnknownImage, format!("image_id {}", annotation.image_id))
+                }
+                (Err(fault), entry) => {
+                    if let Some(entry) = entry {
+                        entry.has_skipped_annotations = true;
+                    }
+                    fault
+                }
+            };
+            self.skipped.add(annotation_place(self.path, id.as_ref(), index), fault);
+        }
+    }
+
+    /// The image with its usable annotations. An image that cannot be used is one fault, however many
+    /// annotations go with it.
+    fn check<S>(&mut self, image: Entry<S>, folder: &mut ImageFolder) -> Option<ListedImage<S>> {
+        let Entry { id, index, record, annotations, .. } = image;
+        let found = record.and_then(|record| {
+            if annotations.is_empty() {
+                return Err(Fault::new(Reason::NoBox, "no annotation names it"));
+            }
+            if record.width == 0 || record.height == 0 {
+                let message = format!("{} × {} pixels", record.width, record.height);
+                return Err(Fault::new(Reason::NoPixels, message));
+            }
+            let path = folder.find(std::slice::from_ref(&record.file_name))?;
+            Ok((record, path))
+        });
+        let (record, path) = match found {
+            Ok(found) => found,
+            Err(Fault { reason, mut message }) => {
+                if annotations.len() > 1 {
+                    message += &format!("; its {} annotations go with it", annotations.len());
+                }
+                self.skip_image(id.as_ref(), index, Fault { reason, message });
+                return None;
+            }
+        };
+        let regions = annotations
+            .into_iter()
+            .filter_map(|(index, annotation)| self.region(&record, index, annotation))
+            .collect();
+        Some(ListedImage { record, path, regions })
+    }
+
+    fn region<S>(
+        &mut self,
+        image: &ImageRecord,
+        index: usize,
+        annotation: AnnotationRecord<S>,
+    ) -> Option<Region<S>> {
+        let place = annotation_place(self.path, annotation.id.as_ref(), index);
+        match normalised(&annotation.bbox, image.width, image.height) {
+            Ok((bounds, overhang)) => {
+                if overhang > ROUNDING_PX {
+                    self.skipped.add_clipped(place, format!("by {overhang:.1} pixels"));
+                }
+                Some(Region { annotation, index, bounds })
+            }
+            Err(fault) => {
+                self.skipped.add(place, fault);
+                None
+            }
+        }
+    }
+
+    fn skip_image(&mut self, id: Option<&Id>, index: usize, fault: Fault) {
+        self.skipped.add(Place::Record { path: self.path, kind: "image", id, index }, fault);
+    }
+}
+
+/// The part of a box inside its image, normalised to the image, and how far the box reaches out of
+/// it (pixels; negative where it does not).
+fn normalised(xywh: &[Option<f64>], width: u32, height: u32) -> Result<(BoundingBox, f64), Fault> {
+    let says = |reason, what: &dyn Display| Fault::new(reason, what.to_string());
+    let &[Some(x), Some(y), Some(w), Some(h)] = xywh else {
+        let numbers = xywh.iter().map(|v| v.map_or("not a number".to_string(), |v| v.to_string()));
+        let numbers: Vec<_> = numbers.collect();
+        return Err(says(Reason::BrokenBox, &format!("bbox [{}]", numbers.join(", "))));
+    };
+    let shown = format!("bbox [{x}, {y}, {w}, {h}] in {width} × {height} pixels");
+    if w <= 0.0 || h <= 0.0 {
+        return Err(says(Reason::EmptyBox, &shown));
+    }
+    let (width, height) = (f64::from(width), f64::from(height));
+    let overhang = (-x).max(-y).max(x + w - width).max(y + h - height);
+    if !overhang.is_finite() {
+        return Err(says(Reason::BrokenBox, &shown));
+    }
+    let along = |v: f64, length: f64| (v / length).clamp(0.0, 1.0) as f32;
+    let bounds = BoundingBox::new(
+        along(x, width),
+        along(y, height),
+        along(x + w, width),
+        along(y + h, height),
+    );
+    match bounds.is_valid() {
+        true => Ok((bounds, overhang)),
+        // Thinner than single precision can tell.
+        false if overhang <= 0.0 => Err(says(Reason::EmptyBox, &shown)),
+        false => Err(says(Reason::BoxOutside, &shown)),
+    }
+}

@@ -1,0 +1,121 @@
+//! [`ImageFolder`]: which image files are there, without asking the file system for each.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
+
+use super::skipped::{Fault, Reason};
+use crate::error::{Error, Result};
+
+/// A folder with images, listed once; folders inside it are listed when a name leads there.
+#[derive(Debug)]
+pub(super) struct ImageFolder {
+    root: PathBuf,
+    /// File names by folder, relative to the root; the root itself is the empty path.
+    listings: HashMap<PathBuf, HashSet<String>>,
+}
+
+impl ImageFolder {
+    /// # Errors
+    /// [`Error::Io`] where the folder cannot be listed.
+    pub(super) fn open(root: &Path) -> Result<Self> {
+        let listing = list(root).map_err(Error::io("list the image folder", root))?;
+        let listings = HashMap::from([(PathBuf::new(), listing)]);
+        Ok(Self { root: root.to_path_buf(), listings })
+    }
+
+    /// Where the first of `names` is that exists. Names are relative to the root, and stay below it.
+    pub(super) fn find(&mut self, names: &[String]) -> Result<PathBuf, Fault> {
+        for name in names {
+            if !stays_inside(name) {
+                let message = format!("{name:?} is not a name inside the image folder");
+                return Err(Fault::new(Reason::UnsafePath, message));
+            }
+            if self.contains(Path::new(name)) {
+                return Ok(self.root.join(name));
+            }
+        }
+        let message = match names {
+            [name] => format!("no {name} in {}", self.root.display()),
+            names => format!("none of {} in {}", names.join(", "), self.root.display()),
+        };
+        Err(Fault::new(Reason::MissingImage, message))
+    }
+
+    fn contains(&mut self, name: &Path) -> bool {
+        let (Some(folder), Some(file)) = (name.parent(), name.file_name().and_then(|f| f.to_str()))
+        else {
+            return false;
+        };
+        if !self.listings.contains_key(folder) {
+            // A folder that cannot be listed has no images for us.
+            let listing = list(&self.root.join(folder)).unwrap_or_default();
+            self.listings.insert(folder.to_path_buf(), listing);
+        }
+        self.listings.get(folder).is_some_and(|listing| listing.contains(file))
+    }
+}
+
+/// Whether a name is made of nothing but names: no root, no drive, no `..`.
+fn stays_inside(name: &str) -> bool {
+    let mut components = Path::new(name).components().peekable();
+    components.peek().is_some()
+        && components.all(|component| matches!(component, Component::Normal(_) | Component::CurDir))
+}
+
+/// The entries of a folder. Names that are not Unicode cannot be asked for by a JSON file.
+fn list(folder: &Path) -> std::io::Result<HashSet<String>> {
+    let mut names = HashSet::new();
+    for entry in fs::read_dir(folder)? {
+        match entry {
+            Ok(entry) => names.extend(entry.file_name().into_string().ok()),
+            // Removed while listing.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_lead_out_of_the_folder_are_refused() {
+        for name in ["../../etc/passwd", "/etc/passwd", "a/../../b.png", ".."] {
+            assert!(!stays_inside(name), "{name}");
+        }
+        assert!(!stays_inside(""));
+        for name in ["a.png", "train2017/a.png", "./a.png", "..a.png"] {
+            assert!(stays_inside(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn images_are_found_in_the_folder_and_below_it() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("below")).unwrap();
+        fs::write(root.path().join("a.png"), "").unwrap();
+        fs::write(root.path().join("below/b.png"), "").unwrap();
+        let mut folder = ImageFolder::open(root.path()).unwrap();
+        let mut find = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_string()).collect();
+            folder.find(&names).map_err(|fault| fault.reason)
+        };
+        assert_eq!(find(&["a.jpg", "a.png"]), Ok(root.path().join("a.png")));
+        assert_eq!(find(&["below/b.png"]), Ok(root.path().join("below/b.png")));
+        assert_eq!(find(&["b.png"]), Err(Reason::MissingImage));
+        assert_eq!(find(&["nowhere/b.png"]), Err(Reason::MissingImage));
+        // Even where the file exists.
+        assert_eq!(find(&["below/../a.png"]), Err(Reason::UnsafePath));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_an_error() {
+        let error = ImageFolder::open(Path::new("no such folder")).unwrap_err();
+        assert!(error.to_string().contains("no such folder"), "{error}");
+    }
+}

@@ -1,0 +1,193 @@
+//! What the readers share below the level of a format: ids, JSON faults, texts, and documents in which
+//! one bad record does not spoil the rest.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use super::skipped::{Fault, Reason};
+use crate::error::{Error, Result};
+
+/// An identity: datasets write numbers or strings.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Id {
+    /// A number.
+    Number(i64),
+    /// Anything else.
+    Text(String),
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+/// What is wrong with a record that JSON says cannot be read.
+pub(super) fn json_fault(error: &serde_json::Error) -> Fault {
+    let reason = if error.is_data() { Reason::BrokenRecord } else { Reason::BrokenJson };
+    Fault::new(reason, error.to_string())
+}
+
+/// Refuses texts without a letter or digit.
+pub(super) fn check_has_words(text: &str) -> Result<(), Fault> {
+    if text.chars().any(char::is_alphanumeric) {
+        return Ok(());
+    }
+    Err(Fault::new(Reason::NoWords, format!("the text is {text:?}")))
+}
+
+/// A record of a document that may be broken by itself.
+#[derive(Debug)]
+pub(super) struct Lenient<T> {
+    /// The record's `id`, where at least that could be read.
+    pub(super) id: Option<Id>,
+    /// Its `image_id`, likewise.
+    pub(super) image_id: Option<Id>,
+    /// The record.
+    pub(super) record: Result<T, Fault>,
+}
+
+impl<T: Identified> From<T> for Lenient<T> {
+    fn from(record: T) -> Self {
+        Self { id: record.id(), image_id: record.image_id(), record: Ok(record) }
+    }
+}
+
+/// A record that says which it is.
+pub(super) trait Identified {
+    /// Its own id.
+    fn id(&self) -> Option<Id>;
+
+    /// That of the image it is about.
+    fn image_id(&self) -> Option<Id> {
+        None
+    }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let id_at = |key| value.get(key).and_then(|id| Id::deserialize(id).ok());
+        let (id, image_id) = (id_at("id"), id_at("image_id"));
+        let record = T::deserialize(value)
+            .map_err(|error| Fault::new(Reason::BrokenRecord, error.to_string()));
+        Ok(Self { id, image_id, record })
+    }
+}
+
+/// Reads a JSON document of the shape `T`; where one of its records is broken, of the shape `L`, which
+/// is `T` with [`Lenient`] records and slower.
+///
+/// `NaN` and `Infinity`, which Python writes and JSON does not know, are read as `null`, so that they
+/// spoil their record and not the file.
+///
+/// # Errors
+/// [`Error::Io`] where the file cannot be read; [`Error::Format`] with the line where it is not JSON or
+/// not of the shape of `L`.
+pub(super) fn read_document<T, L>(path: &Path, help: &str) -> Result<L>
+where
+    T: DeserializeOwned + Into<L>,
+    L: DeserializeOwned,
+{
+    let mut bytes = fs::read(path).map_err(Error::io("read", path))?;
+    if bytes.trim_ascii().is_empty() {
+        return Err(Error::format(path, "the file is empty", help));
+    }
+    let mut parsed = parse_document::<T, L>(&bytes);
+    if parsed.as_ref().is_err_and(serde_json::Error::is_syntax) && null_non_numbers(&mut bytes) {
+        parsed = parse_document::<T, L>(&bytes);
+    }
+    parsed.map_err(|error: serde_json::Error| {
+        let problem = match error.is_data() {
+            true => format!("not of the stated format: {error}"),
+            false => format!("not a JSON document: {error}"),
+        };
+        Error::format_at(path, error.line(), problem, help)
+    })
+}
+
+fn parse_document<T, L>(bytes: &[u8]) -> Result<L, serde_json::Error>
+where
+    T: DeserializeOwned + Into<L>,
+    L: DeserializeOwned,
+{
+    match serde_json::from_slice::<T>(bytes) {
+        Ok(document) => Ok(document.into()),
+        Err(error) if error.is_data() => serde_json::from_slice(bytes),
+        Err(error) => Err(error),
+    }
+}
+
+/// Replaces `NaN`, `Infinity` and `-Infinity` outside strings by `null`; whether there were any.
+fn null_non_numbers(json: &mut Vec<u8>) -> bool {
+    const NON_NUMBERS: [&[u8]; 3] = [b"NaN", b"-Infinity", b"Infinity"];
+    let mut cleaned = Vec::with_capacity(json.len());
+    let mut found = false;
+    let mut in_string = false;
+    let mut rest = json.as_slice();
+    while let Some((&byte, after)) = rest.split_first() {
+        let non_number = NON_NUMBERS.iter().find(|word| !in_string && rest.starts_with(word));
+        if let Some(word) = non_number {
+            found = true;
+            cleaned.extend_from_slice(b"null");
+            rest = &rest[word.len()..];
+            continue;
+        }
+        cleaned.push(byte);
+        rest = after;
+        match byte {
+            b'"' => in_string = !in_string,
+            b'\\' if in_string => {
+                if let Some((&escaped, after)) = rest.split_first() {
+                    cleaned.push(escaped);
+                    rest = after;
+                }
+            }
+            _ => {}
+        }
+    }
+    *json = cleaned;
+    found
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn non_numbers_become_null_outside_strings_only() {
+        let mut json = br#"{"a \" NaN": [NaN, -Infinity, Infinity, 1], "b": "NaN\\"}"#.to_vec();
+        assert!(null_non_numbers(&mut json));
+        let expected = br#"{"a \" NaN": [null, null, null, 1], "b": "NaN\\"}"#.to_vec();
+        assert_eq!(json, expected);
+        assert!(!null_non_numbers(&mut json));
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn a_bad_record_keeps_its_id_and_spoils_only_itself() {
+        let json = r#"[1, "b", {"id": 7}, 3]"#;
+        let records: Vec<Lenient<u8>> = serde_json::from_str(json).unwrap();
+        let fine: Vec<_> = records.iter().map(|r| r.record.is_ok()).collect();
+        assert_eq!(fine, [true, false, false, true]);
+        assert_eq!(records[2].id, Some(Id::Number(7)));
+    }
+
+    #[test]
+    fn texts_need_a_letter_or_digit() {
+        assert!(check_has_words("3 ?").is_ok());
+        assert!(check_has_words("日本").is_ok());
+        assert!(check_has_words(" . , !").is_err());
+        assert!(check_has_words("").is_err());
+    }
+}

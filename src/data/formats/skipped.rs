@@ -1,0 +1,318 @@
+//! [`Skipped`]: what a reader left out, so that nothing is left out in silence.
+
+use std::fmt;
+use std::path::Path;
+
+use super::record::Id;
+use crate::error::{Error, Result};
+
+/// How many examples are kept of each reason.
+const MAX_EXAMPLES: usize = 3;
+
+/// Why a record is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Reason {
+    /// A line that is not JSON.
+    BrokenJson,
+    /// A field is missing or of the wrong type.
+    BrokenRecord,
+    /// Something with the same identity came before.
+    Duplicate,
+    /// A file name that leads out of the image folder.
+    UnsafePath,
+    /// The image file is not there.
+    MissingImage,
+    /// An image recorded as having no pixels.
+    NoPixels,
+    /// An annotation of an image that the file does not list.
+    UnknownImage,
+    /// An annotation of a category that the file does not list.
+    UnknownCategory,
+    /// A text without a letter or digit.
+    NoWords,
+    /// A box that is not four finite numbers.
+    BrokenBox,
+    /// A box without an area.
+    EmptyBox,
+    /// A box with nothing inside the image.
+    BoxOutside,
+    /// A text without a box.
+    NoBox,
+    /// A trace with fewer than two moments.
+    EmptyTrace,
+    /// An utterance that ends before it begins.
+    BackwardTimes,
+    /// A narrative of which no utterance was traced inside the image.
+    NoUtterance,
+    /// A region that covers a crowd rather than one object.
+    Crowd,
+    /// A mask that does not decode or does not fit its image.
+    BrokenMask,
+}
+
+impl Reason {
+    /// A few words, as they stand in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BrokenJson => "broken JSON",
+            Self::BrokenRecord => "field missing or of the wrong type",
+            Self::Duplicate => "duplicate",
+            Self::UnsafePath => "file name leads out of the image folder",
+            Self::MissingImage => "missing image",
+            Self::NoPixels => "image without a size",
+            Self::UnknownImage => "annotation of an unlisted image",
+            Self::UnknownCategory => "unlisted category",
+            Self::NoWords => "text without words",
+            Self::BrokenBox => "box is not four finite numbers",
+            Self::EmptyBox => "box without an area",
+            Self::BoxOutside => "box outside the image",
+            Self::NoBox => "text without a box",
+            Self::EmptyTrace => "empty trace",
+            Self::BackwardTimes => "utterance times backwards",
+            Self::NoUtterance => "no utterance traced inside the image",
+            Self::Crowd => "crowd region",
+            Self::BrokenMask => "broken mask",
+        }
+    }
+}
+
+/// What is wrong with one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) reason: Reason,
+    /// The particulars.
+    pub(super) message: String,
+}
+
+impl Fault {
+    pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// The first of the records that something befell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    /// `file:line`, or the file and the record's id.
+    pub place: String,
+    /// Line in the file, counted from 1, where the format has lines.
+    pub line: Option<usize>,
+    /// The particulars.
+    pub message: String,
+}
+
+/// A count with its first few examples.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Tally {
+    count: usize,
+    examples: Vec<Example>,
+}
+
+impl Tally {
+    fn add(&mut self, example: Example) {
+        self.count += 1;
+        if self.examples.len() < MAX_EXAMPLES {
+            self.examples.push(example);
+        }
+    }
+}
+
+/// What was left out, by reason, with the first few examples; and which boxes were clipped.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// In the order in which the reasons came up.
+    reasons: Vec<(Reason, Tally)>,
+    clipped: Tally,
+}
+
+impl Skipped {
+    /// Records that are not used.
+    pub fn count(&self) -> usize {
+        self.reasons.iter().map(|(_, tally)| tally.count).sum()
+    }
+
+    /// Records that are not used for this reason.
+    pub fn count_of(&self, reason: Reason) -> usize {
+        self.tally(reason).map_or(0, |tally| tally.count)
+    }
+
+    /// Boxes that reached more than a pixel out of their image, and of which the part inside is used.
+    pub fn clipped(&self) -> usize {
+        self.clipped.count
+    }
+
+    /// Whether there is nothing to report: no record skipped, no box clipped.
+    pub fn is_empty(&self) -> bool {
+        self.reasons.is_empty() && self.clipped.count == 0
+    }
+
+    /// The reasons that came up, in that order, with how many records each befell.
+    pub fn reasons(&self) -> impl Iterator<Item = (Reason, usize)> {
+        self.reasons.iter().map(|(reason, tally)| (*reason, tally.count))
+    }
+
+    /// The first few records skipped for this reason.
+    pub fn examples(&self, reason: Reason) -> &[Example] {
+        self.tally(reason).map_or(&[], |tally| &tally.examples)
+    }
+
+    fn tally(&self, reason: Reason) -> Option<&Tally> {
+        self.reasons.iter().find(|(of, _)| *of == reason).map(|(_, tally)| tally)
+    }
+
+    /// Notes a record that is not used.
+    pub(super) fn add(&mut self, place: Place<'_>, fault: Fault) {
+        let example = place.example(fault.message);
+        match self.reasons.iter_mut().find(|(reason, _)| *reason == fault.reason) {
+            Some((_, tally)) => tally.add(example),
+            None => {
+                let mut tally = Tally::default();
+                tally.add(example);
+                self.reasons.push((fault.reason, tally));
+            }
+        }
+    }
+
+    /// Notes a box of which only a part is used.
+    pub(super) fn add_clipped(&mut self, place: Place<'_>, message: impl Into<String>) {
+        self.clipped.add(place.example(message.into()));
+    }
+
+    /// Fails where `num_used` is 0: a dataset of which nothing is left is a mistake.
+    pub(super) fn check_some_left(&self, path: &Path, num_used: usize, what: &str) -> Result<()> {
+        if num_used > 0 {
+            return Ok(());
+        }
+        let problem = if self.count() == 0 {
+            format!("there is no {what} in the file")
+        } else {
+            format!("no {what} can be used\n{self}")
+        };
+        let first = self.reasons.first().and_then(|(_, tally)| tally.examples.first());
+        Err(Error::Format {
+            path: path.to_path_buf(),
+            line: first.and_then(|example| example.line),
+            problem,
+            help: "Check that the file is of the stated format and that the image folder belongs \
+                   to it."
+                .to_string(),
+        })
+    }
+}
+
+impl fmt::Display for Skipped {
+    /// A few lines without a final newline; nothing where nothing was skipped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        if self.count() > 0 {
+            write!(f, "{} skipped:", counted(self.count(), "record"))?;
+            for (reason, tally) in &self.reasons {
+                write!(f, "\n  {} × {}", tally.count, reason.name())?;
+                write_first(f, tally)?;
+            }
+            separator = "\n";
+        }
+        if self.clipped.count > 0 {
+            let boxes = counted(self.clipped.count, "box");
+            write!(f, "{separator}{boxes} clipped to the image")?;
+            write_first(f, &self.clipped)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_first(f: &mut fmt::Formatter<'_>, tally: &Tally) -> fmt::Result {
+    match tally.examples.first() {
+        Some(Example { place, message, .. }) if message.is_empty() => {
+            write!(f, " (first: {place})")
+        }
+        Some(Example { place, message, .. }) => write!(f, " (first: {place}: {message})"),
+        None => Ok(()),
+    }
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    match (count, noun) {
+        (1, noun) => format!("1 {noun}"),
+        (count, "box") => format!("{count} boxes"),
+        (count, noun) => format!("{count} {noun}s"),
+    }
+}
+
+/// Where a record stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place<'a> {
+    /// A line, from 1, of a file of lines.
+    Line { path: &'a Path, line: usize },
+    /// A record of a document.
+    Record {
+        path: &'a Path,
+        /// "image", "annotation", …
+        kind: &'static str,
+        /// Its id where it has one.
+        id: Option<&'a Id>,
+        /// Its index among the records of its kind, from 0.
+        index: usize,
+    },
+}
+
+impl Place<'_> {
+    fn example(self, message: String) -> Example {
+        let (place, line) = match self {
+            Self::Line { path, line } => (format!("{}:{line}", file_name(path)), Some(line)),
+            Self::Record { path, kind, id: Some(id), .. } => {
+                (format!("{}: {kind} {id}", file_name(path)), None)
+            }
+            Self::Record { path, kind, id: None, index } => {
+                (format!("{}: {kind}s[{index}]", file_name(path)), None)
+            }
+        };
+        Example { place, line, message }
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_counts_by_reason_and_shows_the_first_of_each() {
+        let mut skipped = Skipped::default();
+        assert_eq!((skipped.is_empty(), skipped.to_string().as_str()), (true, ""));
+        let path = Path::new("annotations/narratives.jsonl");
+        let line = |line| Place::Line { path, line };
+        for at in [14, 20] {
+            skipped.add(line(at), Fault::new(Reason::EmptyTrace, format!("{at} points")));
+        }
+        let index = 3;
+        let record = Place::Record { path, kind: "image", id: None, index };
+        skipped.add(record, Fault::new(Reason::Crowd, ""));
+        skipped.add_clipped(line(30), "by 2 pixels");
+        let expected = "3 records skipped:\
+            \n  2 × empty trace (first: narratives.jsonl:14: 14 points)\
+            \n  1 × crowd region (first: narratives.jsonl: images[3])\
+            \n1 box clipped to the image (first: narratives.jsonl:30: by 2 pixels)";
+        assert_eq!(skipped.to_string(), expected);
+        assert_eq!((skipped.count(), skipped.clipped(), skipped.is_empty()), (3, 1, false));
+        assert_eq!(skipped.count_of(Reason::EmptyTrace), 2);
+    }
+
+    #[test]
+    fn only_the_first_few_examples_are_kept() {
+        let mut skipped = Skipped::default();
+        for line in 1..=100 {
+            let place = Place::Line { path: Path::new("a"), line };
+            skipped.add(place, Fault::new(Reason::BrokenJson, ""));
+        }
+        let lines: Vec<_> =
+            skipped.examples(Reason::BrokenJson).iter().map(|e| e.line.unwrap()).collect();
+        assert_eq!((skipped.count(), lines), (100, vec![1, 2, 3]));
+        assert!(skipped.examples(Reason::Crowd).is_empty());
+    }
+}

@@ -1,0 +1,141 @@
+//! Batches for burn-train, made ahead of their use on a thread of their own.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+
+use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
+use burn::data::dataset::DatasetError;
+use burn::tensor::Device;
+
+use super::batch::HostBatch;
+use super::collate::{Collator, RowChoice};
+use super::mixture::Mixture;
+use super::source::Source;
+use crate::error::Result;
+
+/// Makes the batch of a step; `None` past the last.
+type Make = dyn FnMut(usize) -> Option<Result<HostBatch>> + Send;
+
+/// Batches of steps `range`; the item that progress counts is a batch.
+#[derive(Clone)]
+pub struct Batches {
+    sources: Arc<Vec<Source>>,
+    collator: Arc<Collator>,
+    plan: Plan,
+    range: Range<usize>,
+    prefetch: usize,
+}
+
+/// Which samples a step has.
+#[derive(Clone)]
+enum Plan {
+    /// Mixed and shuffled, for training.
+    Mixed(Mixture),
+    /// Source after source in the order of their files, for validation: source and samples per
+    /// batch.
+    InOrder(Arc<Vec<(usize, Range<usize>)>>),
+}
+
+impl Batches {
+    /// Mixed and shuffled by `mixture`.
+    pub fn mixed(
+        sources: Arc<Vec<Source>>,
+        collator: Arc<Collator>,
+        mixture: Mixture,
+        num_steps: usize,
+        prefetch: usize,
+    ) -> Self {
+        Self { sources, collator, plan: Plan::Mixed(mixture), range: 0..num_steps, prefetch }
+    }
+
+    /// At most `max_batches` of `batch_size` per source, in the order of the files.
+    pub fn in_order(
+        sources: Arc<Vec<Source>>,
+        collator: Arc<Collator>,
+        batch_size: usize,
+        max_batches: usize,
+        prefetch: usize,
+    ) -> Self {
+        let mut plan = Vec::new();
+        for (index, source) in sources.iter().enumerate() {
+            let count = source.samples.len();
+            let starts = (0..count).step_by(batch_size.max(1)).take(max_batches);
+            plan.extend(starts.map(|start| (index, start..(start + batch_size).min(count))));
+        }
+        let range = 0..plan.len();
+        Self { sources, collator, plan: Plan::InOrder(Arc::new(plan)), range, prefetch }
+    }
+
+    /// A function that makes the batch of any step.
+    fn maker(&self) -> Box<Make> {
+        let (sources, collator) = (self.sources.clone(), self.collator.clone());
+        match self.plan.clone() {
+            Plan::Mixed(mut mixture) => Box::new(move |step| {
+                let (source, samples, mut rng) = mixture.step(step)?;
+                let choice = RowChoice::Random(&mut rng);
+                Some(collator.collate(&sources[source], &samples, choice))
+            }),
+            Plan::InOrder(plan) => Box::new(move |step| {
+                let (source, samples) = plan.get(step)?;
+                let source = &sources[*source];
+                let choice = RowChoice::First(source.config.rows_per_image);
+                Some(collator.collate(source, &samples.clone().collect::<Vec<_>>(), choice))
+            }),
+        }
+    }
+}
+
+impl DataLoader<HostBatch> for Batches {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<HostBatch> + 'a> {
+        let (sender, receiver) = sync_channel(self.prefetch);
+        let (mut make, range) = (self.maker(), self.range.clone());
+        thread::spawn(move || {
+            for batch in range.map_while(|step| make(step)) {
+                let failed = batch.is_err();
+                // The receiver is gone when the run was stopped.
+                if sender.send(batch).is_err() || failed {
+                    break;
+                }
+            }
+        });
+        Box::new(Prefetched { receiver, done: 0, total: self.range.len() })
+    }
+
+    fn num_items(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Batches are made on the host and copied by the step that uses them.
+    fn to_device(&self, _device: &Device) -> Arc<dyn DataLoader<HostBatch>> {
+        Arc::new(self.clone())
+    }
+
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<HostBatch>> {
+        let shift = |step: usize| (self.range.start + step).min(self.range.end);
+        Arc::new(Self { range: shift(start)..shift(end), ..self.clone() })
+    }
+}
+
+struct Prefetched {
+    receiver: Receiver<Result<HostBatch>>,
+    done: usize,
+    total: usize,
+}
+
+impl Iterator for Prefetched {
+    type Item = Result<HostBatch, DatasetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.receiver.recv().ok()?;
+        self.done += 1;
+        Some(batch.map_err(DatasetError::new))
+    }
+}
+
+impl DataLoaderIterator<HostBatch> for Prefetched {
+    fn progress(&self) -> Progress {
+        Progress::new(self.done, self.total, Some("batches".into()))
+    }
+}

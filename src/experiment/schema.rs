@@ -1,0 +1,244 @@
+//! The schema of an experiment: every key, its default and its meaning. The experiment reference in
+//! `docs/` is generated from these doc comments.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::data::alignment::Alignment;
+use crate::data::shapes::ShapesConfig;
+use crate::data::source::SourceConfig;
+use crate::model::loss::point::PointLossConfig;
+use crate::model::loss::text::TextLossConfig;
+use crate::model::pixel_llm::PixelLlmConfig;
+
+/// Everything that makes a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Experiment {
+    /// Name of the run; its directory is `{output}/{name}` unless `--out` says otherwise.
+    pub name: String,
+    /// Folder that run directories are made in.
+    pub output: PathBuf,
+    /// Seed of the initial weights, of dropout and of the order of the data.
+    pub seed: u64,
+    /// Where to train: `"cpu"`, `"wgpu"`, `"cuda"` or `"cuda:1"`.
+    pub device: String,
+    /// Type of every floating-point number of the model.
+    pub precision: Precision,
+    /// Sizes of every module.
+    pub model: PixelLlmConfig,
+    /// What is learnt from.
+    pub data: DataConfig,
+    /// Steps, batches and checkpoints.
+    pub training: TrainingConfig,
+    /// AdamW.
+    pub optimizer: OptimizerConfig,
+    /// Learning rate over the steps.
+    pub schedule: ScheduleConfig,
+    /// Weights and shapes of the losses.
+    pub losses: LossConfig,
+    /// What is measured at the end of training and by `pixelllm eval`.
+    pub evaluation: EvaluationConfig,
+}
+
+impl Default for Experiment {
+    fn default() -> Self {
+        Self {
+            name: "experiment".into(),
+            output: "runs".into(),
+            seed: 0,
+            device: "cpu".into(),
+            precision: Precision::F32,
+            model: PixelLlmConfig::default(),
+            data: DataConfig::default(),
+            training: TrainingConfig::default(),
+            optimizer: OptimizerConfig::default(),
+            schedule: ScheduleConfig::default(),
+            losses: LossConfig::default(),
+            evaluation: EvaluationConfig::default(),
+        }
+    }
+}
+
+/// Type of every floating-point number of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32 bits: the published recipes.
+    F32,
+}
+
+/// What is learnt from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// Makes a `shapes` world before anything is read, unless it is there already; leave out to use
+    /// your own data only.
+    pub shapes: Option<ShapesDirectory>,
+    /// Texts to ids.
+    pub tokenizer: TokenizerConfig,
+    /// How a word of a narrative finds the place it was said about.
+    pub alignment: Alignment,
+    /// What `{split}` stands for in the paths of sources.
+    pub splits: SplitConfig,
+    /// Where samples come from; a batch is of one source, drawn by weight.
+    pub sources: Vec<SourceConfig>,
+}
+
+/// A `shapes` world and where to keep it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShapesDirectory {
+    /// Folder of the world.
+    pub directory: PathBuf,
+    /// What the world is like.
+    pub world: ShapesConfig,
+}
+
+impl Default for ShapesDirectory {
+    fn default() -> Self {
+        Self { directory: "data/shapes/default".into(), world: ShapesConfig::default() }
+    }
+}
+
+/// Texts to ids.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TokenizerConfig {
+    /// A `tokenizer.json`; left out, a lower-casing WordPiece is trained on the texts of the sources.
+    pub file: Option<PathBuf>,
+    /// Size of a trained vocabulary, at most.
+    pub vocabulary_size: usize,
+}
+
+impl Default for TokenizerConfig {
+    fn default() -> Self {
+        Self { file: None, vocabulary_size: 30_522 }
+    }
+}
+
+/// What `{split}` stands for in the paths of sources.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SplitConfig {
+    /// Learnt from.
+    pub train: String,
+    /// Looked at while training, at every checkpoint.
+    pub validation: String,
+    /// Measured at the end.
+    pub evaluation: Vec<String>,
+}
+
+impl Default for SplitConfig {
+    fn default() -> Self {
+        Self { train: "train".into(), validation: "val".into(), evaluation: vec!["test".into()] }
+    }
+}
+
+/// Steps, batches and checkpoints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainingConfig {
+    /// Optimiser steps.
+    pub max_steps: usize,
+    /// Images per step.
+    pub batch_size: usize,
+    /// Steps between two checkpoints; the validation split is looked at then, too.
+    pub checkpoint_every_steps: usize,
+    /// Checkpoints to keep, beside the best one.
+    pub keep_checkpoints: usize,
+    /// Batches of the validation split per source, at most.
+    pub validation_batches: usize,
+    /// Batches that are made ahead of the one in use.
+    pub prefetch_batches: usize,
+}
+
+impl Default for TrainingConfig {
+    fn default() -> Self {
+        Self {
+            max_steps: 10_000,
+            batch_size: 256,
+            checkpoint_every_steps: 1_000,
+            keep_checkpoints: 2,
+            validation_batches: 4,
+            prefetch_batches: 2,
+        }
+    }
+}
+
+/// AdamW; defaults are the paper's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimizerConfig {
+    /// Learning rate after warm-up.
+    pub learning_rate: f64,
+    /// Decoupled weight decay; biases, norms and other vectors have none.
+    pub weight_decay: f64,
+    /// Decay of the first moment.
+    pub beta_1: f64,
+    /// Decay of the second moment.
+    pub beta_2: f64,
+    /// Added to the denominator.
+    pub epsilon: f64,
+    /// Largest norm of all gradients together; leave out for no clipping (the paper).
+    pub clip_gradient_norm: Option<f64>,
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self {
+            learning_rate: 5e-5,
+            weight_decay: 0.0,
+            beta_1: 0.9,
+            beta_2: 0.999,
+            epsilon: 1e-8,
+            clip_gradient_norm: None,
+        }
+    }
+}
+
+/// Learning rate over the steps: linear warm-up, then a cosine to the end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScheduleConfig {
+    /// Steps until the learning rate is reached.
+    pub warmup_steps: usize,
+    /// Learning rate at the last step, as a share of the highest.
+    pub final_share: f64,
+}
+
+impl Default for ScheduleConfig {
+    fn default() -> Self {
+        Self { warmup_steps: 250, final_share: 0.0 }
+    }
+}
+
+/// Weights and shapes of the losses.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LossConfig {
+    /// Cross-entropy of the texts.
+    pub text: TextLossConfig,
+    /// Distance of the points.
+    pub point: PointLossConfig,
+}
+
+/// What is measured at the end of training and by `pixelllm eval`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvaluationConfig {
+    /// Images per task and split, at most; the first of the file.
+    pub max_images: usize,
+    /// Images at once.
+    pub batch_size: usize,
+    /// Images of the gallery in the report.
+    pub gallery_images: usize,
+}
+
+impl Default for EvaluationConfig {
+    fn default() -> Self {
+        Self { max_images: 5_000, batch_size: 32, gallery_images: 12 }
+    }
+}

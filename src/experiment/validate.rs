@@ -1,0 +1,298 @@
+//! What no single value can show: settings that do not go together, and numbers out of range.
+
+mod model;
+
+use std::path::{Component, Path};
+
+use super::schema::{
+    DataConfig, EvaluationConfig, Experiment, LossConfig, OptimizerConfig, ScheduleConfig,
+    TrainingConfig,
+};
+use crate::data::source::SourceConfig;
+use crate::model::ConfigProblem;
+
+/// Ids that a tokenizer has beside those of words: padding, unknown, begin, end, and a few pieces.
+const FEWEST_TOKENS: usize = 8;
+/// Begin, one piece, end.
+const SHORTEST_TEXT: usize = 3;
+/// One piece, end.
+const SHORTEST_CONTEXT: usize = 2;
+
+impl Experiment {
+    /// What cannot be run, with dotted keys.
+    pub fn validate(&self) -> Vec<ConfigProblem> {
+        let under = ConfigProblem::under;
+        let mut problems: Vec<_> = name(&self.name).into_iter().collect();
+        problems.extend(under("model", model::validate(&self.model)));
+        let longest = self.model.language.max_text_tokens();
+        problems.extend(under("data", data(&self.data, longest)));
+        problems.extend(under("training", training(&self.training)));
+        problems.extend(under("optimizer", optimizer(&self.optimizer)));
+        problems.extend(under("schedule", schedule(&self.schedule, self.training.max_steps)));
+        problems.extend(under("losses", losses(&self.losses)));
+        problems.extend(under("evaluation", evaluation(&self.evaluation)));
+        problems
+    }
+}
+
+fn problem(key: &str, problem: impl Into<String>, allowed: impl Into<String>) -> ConfigProblem {
+    ConfigProblem { key: key.into(), problem: problem.into(), allowed: allowed.into() }
+}
+
+/// A problem unless `value` is at least `least`.
+fn at_least(key: &str, value: usize, least: usize) -> Option<ConfigProblem> {
+    (value < least).then(|| problem(key, format!("is {value}"), format!("at least {least}")))
+}
+
+/// A problem unless `value` is a finite number for which `is_allowed` holds.
+fn number(
+    key: &str,
+    value: f64,
+    is_allowed: impl Fn(f64) -> bool,
+    allowed: &str,
+) -> Option<ConfigProblem> {
+    let fine = value.is_finite() && is_allowed(value);
+    (!fine).then(|| problem(key, format!("is {value}"), allowed))
+}
+
+fn positive(key: &str, value: f64) -> Option<ConfigProblem> {
+    number(key, value, |x| x > 0.0, "a number above 0")
+}
+
+fn not_negative(key: &str, value: f64) -> Option<ConfigProblem> {
+    number(key, value, |x| x >= 0.0, "a number of at least 0")
+}
+
+/// A probability or decay that must leave something.
+fn below_one(key: &str, value: f64) -> Option<ConfigProblem> {
+    number(key, value, |x| (0.0..1.0).contains(&x), "at least 0 and below 1")
+}
+
+/// The name becomes a directory.
+fn name(name: &str) -> Option<ConfigProblem> {
+    let mut parts = Path::new(name).components();
+    let is_one = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+    let plain = is_one && !name.contains(['/', '\\', '\0']);
+    (!plain).then(|| {
+        let found = format!("{name:?} cannot be the name of a directory");
+        problem("name", found, "a plain name, such as \"quickstart\"")
+    })
+}
+
+fn data(config: &DataConfig, longest: usize) -> Vec<ConfigProblem> {
+    let mut problems = Vec::new();
+    if let Some(shapes) = &config.shapes {
+        problems.extend(ConfigProblem::under("shapes.world", shapes.world.validate()));
+    }
+    if config.sources.is_empty() {
+        let allowed = "at least one [[data.sources]]";
+        problems.push(problem("sources", "there is nothing to learn from", allowed));
+    } else if config.sources.iter().all(|source| source.weight == 0.0) {
+        let allowed = "a weight above 0 for at least one source";
+        problems.push(problem("sources", "every weight is 0, so no batch has a source", allowed));
+    }
+    let size = config.tokenizer.vocabulary_size;
+    problems.extend(at_least("tokenizer.vocabulary_size", size, FEWEST_TOKENS));
+    for (index, source) in config.sources.iter().enumerate() {
+        let key = format!("sources.{index}");
+        problems.extend(ConfigProblem::under(&key, self::source(source, longest)));
+    }
+    problems
+}
+
+fn source(config: &SourceConfig, longest: usize) -> Vec<ConfigProblem> {
+    let mut problems = Vec::new();
+    let tasks = config.format.tasks();
+    if !tasks.contains(&config.task) {
+        let names: Vec<_> = tasks.iter().map(|task| format!("{:?}", task.name())).collect();
+        let found = format!("annotations of this format cannot teach {:?}", config.task.name());
+        problems.push(problem("task", found, names.join(" or ")));
+    }
+    problems.extend(not_negative("weight", config.weight));
+    problems.extend(at_least("rows_per_image", config.rows_per_image, 1));
+    problems.extend(at_least("max_text_tokens", config.max_text_tokens, SHORTEST_TEXT));
+    if !config.prompt.is_empty() {
+        let tokens = config.max_context_tokens;
+        problems.extend(at_least("max_context_tokens", tokens, SHORTEST_CONTEXT));
+    }
+    let lengths = [
+        ("max_text_tokens", config.max_text_tokens),
+        ("max_context_tokens", config.max_context_tokens),
+    ];
+    for (key, tokens) in lengths.into_iter().filter(|(_, tokens)| *tokens > longest) {
+        let found = format!("{tokens} tokens are more than the language model has positions");
+        let allowed = format!("at most {longest}, or a larger model.language.max_positions");
+        problems.push(problem(key, found, allowed));
+    }
+    problems
+}
+
+fn training(config: &TrainingConfig) -> Vec<ConfigProblem> {
+    let counts = [
+        ("max_steps", config.max_steps),
+        ("batch_size", config.batch_size),
+        ("checkpoint_every_steps", config.checkpoint_every_steps),
+        ("keep_checkpoints", config.keep_checkpoints),
+    ];
+    counts.into_iter().filter_map(|(key, count)| at_least(key, count, 1)).collect()
+}
+
+fn optimizer(config: &OptimizerConfig) -> Vec<ConfigProblem> {
+    let checks = [
+        positive("learning_rate", config.learning_rate),
+        not_negative("weight_decay", config.weight_decay),
+        below_one("beta_1", config.beta_1),
+        below_one("beta_2", config.beta_2),
+        positive("epsilon", config.epsilon),
+        config.clip_gradient_norm.and_then(|norm| positive("clip_gradient_norm", norm)),
+    ];
+    checks.into_iter().flatten().collect()
+}
+
+fn schedule(config: &ScheduleConfig, max_steps: usize) -> Vec<ConfigProblem> {
+    let warmup = config.warmup_steps;
+    let never_warm = (warmup >= max_steps).then(|| {
+        let found = format!("{warmup} of {max_steps} steps would be warm-up");
+        problem("warmup_steps", found, "fewer steps than training.max_steps")
+    });
+    let in_range = |x| (0.0..=1.0).contains(&x);
+    let share = number("final_share", config.final_share, in_range, "from 0 to 1");
+    never_warm.into_iter().chain(share).collect()
+}
+
+fn losses(config: &LossConfig) -> Vec<ConfigProblem> {
+    let mut problems: Vec<_> = [
+        not_negative("text.weight", config.text.weight),
+        below_one("text.label_smoothing", config.text.label_smoothing),
+        not_negative("point.weight", config.point.weight),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if config.text.weight == 0.0 && config.point.weight == 0.0 {
+        let allowed = "a weight above 0 here or at losses.point.weight";
+        problems.push(problem("text.weight", "every loss has a weight of 0", allowed));
+    }
+    problems
+}
+
+fn evaluation(config: &EvaluationConfig) -> Vec<ConfigProblem> {
+    let counts = [("max_images", config.max_images), ("batch_size", config.batch_size)];
+    counts.into_iter().filter_map(|(key, count)| at_least(key, count, 1)).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::data::formats::Format;
+    use crate::data::sample::Task;
+    use crate::experiment::schema::ShapesDirectory;
+
+    fn valid() -> Experiment {
+        let mut experiment = Experiment::default();
+        experiment.data.sources.push(SourceConfig {
+            task: Task::Locate,
+            format: Format::RefexpMdetr,
+            annotations: "{split}.json".into(),
+            images: "images".into(),
+            weight: 1.0,
+            rows_per_image: 1,
+            max_text_tokens: 16,
+            prompt: String::new(),
+            max_context_tokens: 8,
+            splits: Default::default(),
+        });
+        experiment
+    }
+
+    /// The key of the only problem after a change to a valid experiment.
+    fn problem_of(change: impl Fn(&mut Experiment)) -> String {
+        let mut experiment = valid();
+        change(&mut experiment);
+        let mut problems = experiment.validate();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        problems.remove(0).key
+    }
+
+    #[test]
+    fn the_paper_s_settings_are_fine() {
+        assert_eq!(valid().validate(), []);
+    }
+
+    #[test]
+    fn a_run_needs_a_plain_name() {
+        for name in ["", ".", "..", "a/b", "/a", "a/", "a\\b"] {
+            assert_eq!(problem_of(|e| e.name = name.into()), "name", "{name:?}");
+        }
+    }
+
+    #[test]
+    fn something_must_be_learnt_from() {
+        assert_eq!(problem_of(|e| e.data.sources.clear()), "data.sources");
+        assert_eq!(problem_of(|e| e.data.sources[0].weight = 0.0), "data.sources");
+        assert_eq!(problem_of(|e| e.data.sources[0].weight = -1.0), "data.sources.0.weight");
+        assert_eq!(problem_of(|e| e.data.sources[0].task = Task::Narrate), "data.sources.0.task");
+        let empty_world = |e: &mut Experiment| {
+            let mut shapes = ShapesDirectory::default();
+            shapes.world.min_objects = 0;
+            e.data.shapes = Some(shapes);
+        };
+        assert_eq!(problem_of(empty_world), "data.shapes.world.min_objects");
+        let both_weights = |e: &mut Experiment| {
+            e.losses.text.weight = 0.0;
+            e.losses.point.weight = 0.0;
+        };
+        assert_eq!(problem_of(both_weights), "losses.text.weight");
+    }
+
+    #[test]
+    fn texts_fit_the_language_model() {
+        let key = "data.sources.0.max_text_tokens";
+        assert_eq!(problem_of(|e| e.data.sources[0].max_text_tokens = 1025), key);
+        assert_eq!(problem_of(|e| e.data.sources[0].max_text_tokens = 2), key);
+        let key = "data.sources.0.max_context_tokens";
+        assert_eq!(problem_of(|e| e.data.sources[0].max_context_tokens = 1025), key);
+        let prompt_without_room = |e: &mut Experiment| {
+            e.data.sources[0].prompt = "where is".into();
+            e.data.sources[0].max_context_tokens = 1;
+        };
+        assert_eq!(problem_of(prompt_without_room), key);
+        assert_eq!(
+            problem_of(|e| e.data.tokenizer.vocabulary_size = 7),
+            "data.tokenizer.vocabulary_size"
+        );
+    }
+
+    #[test]
+    fn counts_are_at_least_one() {
+        assert_eq!(problem_of(|e| e.training.batch_size = 0), "training.batch_size");
+        let key = "training.checkpoint_every_steps";
+        assert_eq!(problem_of(|e| e.training.checkpoint_every_steps = 0), key);
+        assert_eq!(problem_of(|e| e.training.keep_checkpoints = 0), "training.keep_checkpoints");
+        let key = "data.sources.0.rows_per_image";
+        assert_eq!(problem_of(|e| e.data.sources[0].rows_per_image = 0), key);
+        assert_eq!(problem_of(|e| e.evaluation.batch_size = 0), "evaluation.batch_size");
+        assert_eq!(problem_of(|e| e.evaluation.max_images = 0), "evaluation.max_images");
+    }
+
+    #[test]
+    fn rates_and_shares_are_in_range() {
+        for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let key = "optimizer.learning_rate";
+            assert_eq!(problem_of(|e| e.optimizer.learning_rate = rate), key);
+        }
+        assert_eq!(problem_of(|e| e.optimizer.beta_1 = 1.0), "optimizer.beta_1");
+        assert_eq!(problem_of(|e| e.optimizer.beta_2 = -0.1), "optimizer.beta_2");
+        assert_eq!(problem_of(|e| e.optimizer.epsilon = 0.0), "optimizer.epsilon");
+        assert_eq!(problem_of(|e| e.optimizer.weight_decay = -1.0), "optimizer.weight_decay");
+        let key = "optimizer.clip_gradient_norm";
+        assert_eq!(problem_of(|e| e.optimizer.clip_gradient_norm = Some(0.0)), key);
+        let key = "losses.text.label_smoothing";
+        assert_eq!(problem_of(|e| e.losses.text.label_smoothing = 1.0), key);
+        assert_eq!(problem_of(|e| e.losses.point.weight = -0.1), "losses.point.weight");
+        assert_eq!(problem_of(|e| e.schedule.final_share = 1.1), "schedule.final_share");
+        assert_eq!(problem_of(|e| e.schedule.warmup_steps = 10_000), "schedule.warmup_steps");
+        assert_eq!(problem_of(|e| e.training.max_steps = 250), "schedule.warmup_steps");
+    }
+}

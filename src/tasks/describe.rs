@@ -1,0 +1,118 @@
+//! *Describe*: box → caption (`spec/inference.md` §2.5).
+
+use super::Description;
+use super::predictor::{EncodedImages, Predictor, TaskSettings};
+use super::prompt::{Prompt, ROWS_AT_ONCE, check_one_list_per_image, rows_from};
+use crate::data::sample::Task;
+use crate::error::{Error, Result};
+use crate::geometry::BoundingBox;
+
+impl Predictor {
+    /// A caption of each region; regions are normalised to their image, one list per image. A caption
+    /// that would be longer than the run's may be is cut.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where the model was not taught to describe, a region has no area or lies
+    /// outside its image, or there is not one list per image.
+    pub fn describe(
+        &self,
+        images: &EncodedImages,
+        regions: &[Vec<BoundingBox>],
+    ) -> Result<Vec<Vec<Description>>> {
+        let settings = self.settings(Task::Describe)?;
+        check_one_list_per_image(images, regions)?;
+        regions.iter().flatten().try_for_each(check_region)?;
+        self.describe_as(images, regions, settings)
+    }
+
+    /// [`Self::describe`] with the settings of some source, of regions that are known to be fine.
+    pub(super) fn describe_as(
+        &self,
+        images: &EncodedImages,
+        regions: &[Vec<BoundingBox>],
+        settings: &TaskSettings,
+    ) -> Result<Vec<Vec<Description>>> {
+        let mut descriptions = vec![Vec::new(); regions.len()];
+        let most = regions.iter().map(Vec::len).max().unwrap_or(0);
+        for start in (0..most).step_by(ROWS_AT_ONCE) {
+            let chunk = rows_from(regions, start);
+            let num_rows = chunk.iter().map(|regions| regions.len()).max().unwrap_or(0);
+            let prompts: Result<Vec<Vec<Prompt>>> = chunk
+                .iter()
+                .map(|regions| {
+                    regions.iter().map(|&region| self.prompt(region, "", settings)).collect()
+                })
+                .collect();
+            let state = self.begin(images, &prompts?, num_rows);
+            let (texts, _) = self.write(state, self.max_text_tokens(settings));
+            let images = chunk.into_iter().zip(texts.chunks(num_rows.max(1)));
+            for ((regions, texts), descriptions) in images.zip(&mut descriptions) {
+                let described = regions.iter().zip(texts).map(|(&region, text)| {
+                    let (_, caption) = self.words(text);
+                    Description { region, caption, score: text.score }
+                });
+                descriptions.extend(described);
+            }
+        }
+        Ok(descriptions)
+    }
+}
+
+fn check_region(region: &BoundingBox) -> Result<()> {
+    if region.is_valid() && region.intersection(BoundingBox::UNIT) > 0.0 {
+        return Ok(());
+    }
+    let [x0, y0, x1, y1] = region.to_array();
+    let problem = format!("nothing of the image is in the region ({x0}, {y0}, {x1}, {y1})");
+    Err(Error::Usage {
+        problem,
+        help: "Give left, top, right, bottom, with left < right and top < bottom, in the image."
+            .into(),
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::tasks::testing;
+
+    #[test]
+    fn regions_in_a_ragged_batch_are_described_as_each_alone() {
+        let predictor = testing::predictor().unwrap();
+        let images = testing::images(&predictor).unwrap();
+        let at = |i: usize| BoundingBox::new(0.0, 0.0, 0.1 + i as f32 * 0.05, 0.5);
+        // More rows than are prompted at once, and an image with fewer.
+        let many: Vec<_> = (0..ROWS_AT_ONCE + 2).map(at).collect();
+        let regions = [many, vec![at(3)]];
+        let described = predictor.describe(&images, &regions).unwrap();
+        assert_eq!(described.iter().map(Vec::len).collect::<Vec<_>>(), [ROWS_AT_ONCE + 2, 1]);
+        for (image, row) in [(0, 0), (0, ROWS_AT_ONCE + 1), (1, 0)] {
+            let mut alone = [vec![], vec![]];
+            alone[image] = vec![regions[image][row]];
+            let alone = predictor.describe(&images, &alone).unwrap();
+            let (batched, alone) = (&described[image][row], &alone[image][0]);
+            assert_eq!(batched.region, regions[image][row]);
+            assert_eq!(batched.caption, alone.caption);
+            assert!((batched.score - alone.score).abs() < 1e-4);
+        }
+        assert_eq!(predictor.describe(&images, &[vec![], vec![]]).unwrap(), [vec![], vec![]]);
+    }
+
+    #[test]
+    fn regions_without_anything_of_the_image_are_refused() {
+        let predictor = testing::predictor().unwrap();
+        let images = testing::images(&predictor).unwrap();
+        for bad in [
+            BoundingBox::new(0.5, 0.5, 0.5, 0.9),
+            BoundingBox::new(0.9, 0.0, 0.1, 1.0),
+            BoundingBox::new(1.0, 0.0, 2.0, 1.0),
+            BoundingBox::new(0.0, 0.0, f32::NAN, 1.0),
+        ] {
+            let error = predictor.describe(&images, &[vec![bad], vec![]]).unwrap_err();
+            assert!(matches!(error, Error::Usage { .. }), "{error:?}");
+        }
+        let error = predictor.describe(&images, &[vec![]]).unwrap_err();
+        assert_eq!(error.to_string(), "1 lists of prompts for 2 images");
+    }
+}

@@ -1,0 +1,439 @@
+//! What a run is worth: its answers on held-out splits, scored beside trivial baselines.
+//!
+//! Every text and region of an image is scored, of at most `evaluation.max_images` images per task
+//! and split, the first of the file. Sources that serve the same task are scored together.
+//!
+//! | metric | what it is |
+//! |---|---|
+//! | `narrate.trace_error`, `center_error`, `point_l1` | [`trace`](crate::metrics::trace): where the words of the *annotated* narrative are put, read with teacher forcing; `n` images |
+//! | `narrate.trace_error_vs_mean_box` | the same `trace_error` beside a harder baseline |
+//! | `narrate.token_f1` | [`captions`](crate::metrics::captions): what is *written*, beside the best of the image's narratives; `n` images |
+//! | `describe.attribute_accuracy`, `all_attributes` | [`attributes`](crate::metrics::attributes), of captions that name one; `n` captions |
+//! | `describe.exact_match`, `token_f1` | [`captions`](crate::metrics::captions); `n` captions |
+//! | `locate.precision_at_0.5`, `precision_at_0.75`, `mean_iou` | [`referring`](crate::metrics::referring), boxes clipped to the image; `n` expressions |
+//!
+//! The baselines are in [`baselines`].
+
+pub mod baselines;
+mod describe;
+mod locate;
+mod narrate;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use self::baselines::Baselines;
+use super::predictor::{EncodedImages, Predictor, TaskSettings};
+use super::{Description, Location, Narration};
+use crate::data::alignment::Alignment;
+use crate::data::sample::{Sample, Task};
+use crate::data::source::Source;
+use crate::data::transform::{Canvas, load_canvas};
+use crate::error::Result;
+use crate::experiment::schema::EvaluationConfig;
+use crate::geometry::BoundingBox;
+use crate::metrics::score::TaskScores;
+use crate::metrics::{Evaluation, Score};
+
+/// What is evaluated, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Evaluator<'a> {
+    /// The model.
+    pub predictor: &'a Predictor,
+    /// How a word of a narrative finds its place; the same as in training.
+    pub alignment: Alignment,
+    /// How many images.
+    pub config: &'a EvaluationConfig,
+}
+
+/// How far an evaluation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// The split in progress.
+    pub split: &'a str,
+    /// The task in progress.
+    pub task: Task,
+    /// Images that are done, of this task and split.
+    pub done: usize,
+    /// Images of this task and split.
+    pub total: usize,
+}
+
+/// What an evaluation found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The content of `evaluation.json`.
+    pub evaluation: Evaluation,
+    /// What the model said, image by image, in the order of evaluation.
+    pub answers: Vec<ImageAnswers>,
+    /// What was not scored and why; for the user to read.
+    pub notes: Vec<String>,
+}
+
+/// What the model said about an image, beside the annotations.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageAnswers {
+    /// The split that the image is from.
+    pub split: String,
+    /// The image file.
+    pub image: PathBuf,
+    /// The image's name in its data set.
+    pub name: String,
+    /// What the model wrote about the whole image.
+    pub narration: Option<Narration>,
+    /// The annotated narratives.
+    pub reference_narrations: Vec<String>,
+    /// What the model wrote about regions, and what the annotation says.
+    pub descriptions: Vec<(Description, String)>,
+    /// Where the model found expressions, and where the annotation has them (normalised to the
+    /// image).
+    pub locations: Vec<(Location, BoundingBox)>,
+}
+
+/// Images of one source with what the model saw of them.
+struct Batch<'a> {
+    predictor: &'a Predictor,
+    alignment: Alignment,
+    settings: TaskSettings,
+    images: EncodedImages,
+    samples: &'a [Sample],
+}
+
+/// Scores of one task on one split, batch by batch.
+trait TaskEvaluation {
+    /// Answers and scores a batch; `answers` has one entry per image.
+    fn add(&mut self, batch: &Batch<'_>, answers: &mut [ImageAnswers]) -> Result<()>;
+
+    /// What was scored.
+    fn finish(&self, table: &mut Table);
+}
+
+/// The scores of one task on one split.
+#[derive(Default)]
+struct Table {
+    scores: TaskScores,
+    notes: Vec<String>,
+}
+
+impl Table {
+    /// Adds a metric; one that is not a number is left out, with a note.
+    fn add(&mut self, metric: &str, value: f64, baseline: Option<f64>, n: usize) {
+        if value.is_finite() {
+            let baseline = baseline.filter(|baseline| baseline.is_finite());
+            self.scores.insert(metric.to_string(), Score { value, baseline, n });
+        } else {
+            self.notes.push(format!("{metric} is {value} and was left out"));
+        }
+    }
+
+    fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+}
+
+impl Evaluator<'_> {
+    /// Evaluates every split; baselines are taken from `train`. `progress` is told after every batch.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) or [`Error::Format`](crate::Error::Format) where an image
+    /// cannot be read.
+    pub fn evaluate(
+        &self,
+        splits: &[(String, Vec<Source>)],
+        train: &[Source],
+        progress: &dyn Fn(Progress<'_>),
+    ) -> Result<Outcome> {
+        let baselines = Baselines::of(train);
+        let mut evaluation = Evaluation::new();
+        let (mut notes, mut answers) = (Vec::new(), Answers::default());
+        for (split, sources) in splits {
+            let mut tasks = BTreeMap::new();
+            for task in Task::ALL {
+                let sources: Vec<_> = sources.iter().filter(|s| s.task() == task).collect();
+                if sources.is_empty() {
+                    continue;
+                }
+                let table = self.task(split, task, &sources, &baselines, &mut answers, progress)?;
+                let name = task.name();
+                notes.extend(table.notes.iter().map(|note| format!("{split}: {name}: {note}")));
+                tasks.insert(name.to_string(), table.scores);
+            }
+            evaluation.insert(split.clone(), tasks);
+        }
+        Ok(Outcome { evaluation, answers: answers.images, notes })
+    }
+
+    /// One task on one split.
+    fn task(
+        &self,
+        split: &str,
+        task: Task,
+        sources: &[&Source],
+        baselines: &Baselines,
+        answers: &mut Answers,
+        progress: &dyn Fn(Progress<'_>),
+    ) -> Result<Table> {
+        let mut scores: Box<dyn TaskEvaluation + '_> = match task {
+            Task::Narrate => Box::new(narrate::NarrateEvaluation::new(baselines)),
+            Task::Describe => Box::new(describe::DescribeEvaluation::new(baselines)),
+            Task::Locate => Box::new(locate::LocateEvaluation::new(baselines)),
+        };
+        let all: usize = sources.iter().map(|source| source.samples.len()).sum();
+        let total = all.min(self.config.max_images);
+        let mut done = 0;
+        for source in sources {
+            let count = source.samples.len().min(total - done);
+            for samples in source.samples[..count].chunks(self.config.batch_size.max(1)) {
+                let batch = self.batch(source, samples)?;
+                let mut said: Vec<_> =
+                    samples.iter().map(|sample| ImageAnswers::none(split, sample)).collect();
+                scores.add(&batch, &mut said)?;
+                said.into_iter().for_each(|said| answers.add(said));
+                done += samples.len();
+                progress(Progress { split, task, done, total });
+            }
+        }
+        let mut table = Table::default();
+        if total < all {
+            table.note(format!("scored the first {total} of {all} images"));
+        }
+        scores.finish(&mut table);
+        Ok(table)
+    }
+
+    fn batch<'a>(&'a self, source: &Source, samples: &'a [Sample]) -> Result<Batch<'a>> {
+        let side = self.predictor.canvas_px();
+        let canvases: Result<Vec<Canvas>> =
+            samples.iter().map(|sample| load_canvas(&sample.image, side)).collect();
+        Ok(Batch {
+            predictor: self.predictor,
+            alignment: self.alignment,
+            settings: TaskSettings::from(&source.config),
+            images: self.predictor.encode(&canvases?)?,
+            samples,
+        })
+    }
+}
+
+impl ImageAnswers {
+    fn none(split: &str, sample: &Sample) -> Self {
+        Self {
+            split: split.to_string(),
+            image: sample.image.clone(),
+            name: sample.image_id.clone(),
+            narration: None,
+            reference_narrations: Vec::new(),
+            descriptions: Vec::new(),
+            locations: Vec::new(),
+        }
+    }
+
+    /// Adds what was said about the same image for another task.
+    fn merge(&mut self, other: Self) {
+        self.narration = self.narration.take().or(other.narration);
+        self.reference_narrations.extend(other.reference_narrations);
+        self.descriptions.extend(other.descriptions);
+        self.locations.extend(other.locations);
+    }
+}
+
+/// Answers about the same image of a split, together.
+#[derive(Default)]
+struct Answers {
+    images: Vec<ImageAnswers>,
+    index: HashMap<(String, PathBuf), usize>,
+}
+
+impl Answers {
+    fn add(&mut self, answers: ImageAnswers) {
+        let key = (answers.split.clone(), answers.image.clone());
+        match self.index.get(&key).and_then(|&index| self.images.get_mut(index)) {
+            Some(known) => known.merge(answers),
+            None => {
+                self.index.insert(key, self.images.len());
+                self.images.push(answers);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::cell::RefCell;
+    use std::path::Path;
+
+    use super::*;
+    use crate::metrics::referring::iou;
+    use crate::tasks::testing::{self, narrative, region};
+
+    /// A square image and one twice as wide as high.
+    fn write_images(folder: &Path) -> Vec<PathBuf> {
+        let sizes = [("a.png", 16, 16), ("b.png", 16, 8)];
+        let write = |(name, width, height)| {
+            let path = folder.join(name);
+            let pixel = |x: u32, y: u32| image::Rgb([(x * 16) as u8, (y * 16) as u8, 99]);
+            image::RgbImage::from_fn(width, height, pixel).save(&path).unwrap();
+            path
+        };
+        sizes.into_iter().map(write).collect()
+    }
+
+    const LEFT: BoundingBox = BoundingBox::new(0.0, 0.0, 0.5, 1.0);
+    const RIGHT: BoundingBox = BoundingBox::new(0.5, 0.0, 1.0, 1.0);
+
+    /// Two images with two texts about the first and one about the second, for each task.
+    fn sources(paths: &[PathBuf]) -> Vec<Source> {
+        let rows = |row: fn(&str, BoundingBox) -> crate::data::sample::Row, texts: [&str; 3]| {
+            vec![vec![row(texts[0], LEFT), row(texts[1], RIGHT)], vec![row(texts[2], LEFT)]]
+        };
+        let captions = ["a small red circle", "a small red square", "a large blue square"];
+        vec![
+            testing::source(Task::Narrate, paths, rows(narrative, ["we see", "red", "blue"])),
+            testing::source(Task::Describe, paths, rows(region, captions)),
+            testing::source(Task::Locate, paths, rows(region, ["red", "circle", "square"])),
+        ]
+    }
+
+    fn evaluate(config: &EvaluationConfig, edit: impl Fn(&mut Vec<Source>)) -> Outcome {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sources = sources(&write_images(folder.path()));
+        edit(&mut sources);
+        let predictor = testing::predictor().unwrap();
+        let evaluator = Evaluator { predictor: &predictor, alignment: Alignment::Offsets, config };
+        let train = sources.clone();
+        evaluator.evaluate(&[("test".into(), sources)], &train, &|_| ()).unwrap()
+    }
+
+    fn score(outcome: &Outcome, task: &str, metric: &str) -> Score {
+        outcome.evaluation["test"][task][metric]
+    }
+
+    fn close(found: f64, expected: f64) {
+        assert!((found - expected).abs() < 1e-4, "{found} {expected}");
+    }
+
+    #[test]
+    fn baselines_are_those_worked_out_by_hand() {
+        let outcome = evaluate(&EvaluationConfig::default(), |_| ());
+        let baseline = |task, metric| score(&outcome, task, metric).baseline.unwrap();
+        // Left or right half against the centre: 0.5, 0.5, 0, 0.5.
+        close(baseline("narrate", "trace_error"), 0.375);
+        close(baseline("narrate", "center_error"), 0.125);
+        // The nearest corner: (0, 0) is 0.5 away, (0.5, 1) 0.25.
+        close(baseline("narrate", "point_l1"), 0.25);
+        // The mean box is (1/6, 0, 2/3, 1): a left half is 1/6 away in two of four coordinates, a
+        // right half 1/3. The first image has two words at the left ("we see") and one at the right.
+        let (left, right) = (1.0 / 12.0, 1.0 / 6.0);
+        let first = (2.0 * left + right) / 3.0;
+        close(baseline("narrate", "trace_error_vs_mean_box"), (first + left) / 2.0);
+        // Overlap with a left half 1/3 of 2/3, with a right half 1/6 of 5/6.
+        close(baseline("locate", "mean_iou"), (0.5 + 0.5 + 0.2) / 3.0);
+        close(baseline("locate", "precision_at_0.75"), 0.0);
+        // "small red square": 2 + 3 + 1 of 9 attributes, all of one caption.
+        close(baseline("describe", "attribute_accuracy"), 6.0 / 9.0);
+        close(baseline("describe", "all_attributes"), 1.0 / 3.0);
+        // "a small red circle", the first of the file.
+        close(baseline("describe", "exact_match"), 1.0 / 3.0);
+        close(baseline("describe", "token_f1"), (1.0 + 0.75 + 0.25) / 3.0);
+        assert_eq!(outcome.notes, [""; 0]);
+    }
+
+    #[test]
+    fn every_answer_is_scored_once_and_kept() {
+        let outcome = evaluate(&EvaluationConfig { batch_size: 1, ..Default::default() }, |_| ());
+        let n = |task, metric| score(&outcome, task, metric).n;
+        assert_eq!(n("narrate", "trace_error"), 2);
+        assert_eq!(n("narrate", "token_f1"), 2);
+        assert_eq!(n("describe", "attribute_accuracy"), 3);
+        assert_eq!(n("locate", "mean_iou"), 3);
+
+        assert_eq!(outcome.answers.len(), 2, "answers about an image are together");
+        let [first, second] = &outcome.answers[..] else { unreachable!() };
+        assert_eq!((first.name.as_str(), second.name.as_str()), ("a", "b"));
+        assert_eq!(first.reference_narrations, ["we see", "red"]);
+        assert!(first.narration.is_some() && second.narration.is_some());
+        assert_eq!((first.descriptions.len(), second.descriptions.len()), (2, 1));
+        assert_eq!(first.descriptions[1].1, "a small red square");
+
+        let ious = outcome.answers.iter().flat_map(|image| {
+            let height = if image.name == "a" { 16.0 } else { 8.0 };
+            let pixels = move |b: BoundingBox| b.scale(16.0, height).clip(16.0, height);
+            image.locations.iter().map(move |(l, truth)| iou(pixels(l.bounds), pixels(*truth)))
+        });
+        let ious: Vec<f64> = ious.collect();
+        close(score(&outcome, "locate", "mean_iou").value, ious.iter().sum::<f64>() / 3.0);
+    }
+
+    #[test]
+    fn batches_do_not_change_the_scores() {
+        let one = evaluate(&EvaluationConfig { batch_size: 1, ..Default::default() }, |_| ());
+        let both = evaluate(&EvaluationConfig { batch_size: 2, ..Default::default() }, |_| ());
+        for (task, scores) in &one.evaluation["test"] {
+            assert!(!scores.is_empty());
+            for (metric, score) in scores {
+                let other = both.evaluation["test"][task][metric];
+                close(score.baseline.unwrap(), other.baseline.unwrap());
+                assert_eq!(score.n, other.n);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_not_scored_is_said() {
+        let outcome = evaluate(&EvaluationConfig { max_images: 1, ..Default::default() }, |all| {
+            for sample in &mut all[0].samples {
+                sample.rows.iter_mut().for_each(|row| row.locations.clear());
+            }
+            for sample in &mut all[1].samples {
+                sample.rows.iter_mut().for_each(|row| row.text = "a thing".into());
+            }
+            all[2].samples[0].rows[0].text = " ".into();
+        });
+        let tasks = &outcome.evaluation["test"];
+        assert_eq!(tasks["narrate"].keys().collect::<Vec<_>>(), ["token_f1"]);
+        assert_eq!(tasks["describe"].keys().collect::<Vec<_>>(), ["exact_match", "token_f1"]);
+        assert_eq!(tasks["locate"]["mean_iou"].n, 1);
+        assert_eq!(outcome.answers.len(), 1);
+        for note in [
+            "test: narrate: scored the first 1 of 2 images",
+            "test: narrate: no word has a place: the trace metrics are left out",
+            "test: locate: 1 expressions have no words",
+        ] {
+            assert!(outcome.notes.iter().any(|found| found == note), "{note}: {:?}", outcome.notes);
+        }
+        assert!(outcome.notes.iter().any(|note| note.starts_with("test: describe: no caption")));
+    }
+
+    #[test]
+    fn a_value_that_is_no_number_is_left_out_and_said() {
+        let mut table = Table::default();
+        table.add("mean_iou", f64::NAN, Some(0.5), 3);
+        table.add("precision", 0.25, Some(f64::NAN), 3);
+        assert_eq!(table.notes, ["mean_iou is NaN and was left out"]);
+        assert_eq!(table.scores.keys().collect::<Vec<_>>(), ["precision"]);
+        assert_eq!(table.scores["precision"].baseline, None);
+    }
+
+    #[test]
+    fn progress_comes_after_every_batch_and_broken_images_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = write_images(folder.path());
+        let sources = sources(&paths);
+        let config = EvaluationConfig { batch_size: 1, ..Default::default() };
+        let predictor = testing::predictor().unwrap();
+        let evaluator =
+            Evaluator { predictor: &predictor, alignment: Alignment::Offsets, config: &config };
+        let steps = RefCell::new(Vec::new());
+        let progress = |p: Progress<'_>| steps.borrow_mut().push((p.task, p.done, p.total));
+        let splits = [("test".to_string(), sources)];
+        evaluator.evaluate(&splits, &[], &progress).unwrap();
+        let expected: Vec<_> =
+            Task::ALL.into_iter().flat_map(|task| [(task, 1, 2), (task, 2, 2)]).collect();
+        assert_eq!(steps.into_inner(), expected);
+
+        std::fs::write(&paths[1], []).unwrap();
+        let error = evaluator.evaluate(&splits, &[], &|_| ()).unwrap_err();
+        assert!(error.to_string().contains("b.png"), "{error}");
+    }
+}

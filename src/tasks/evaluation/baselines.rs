@@ -1,0 +1,87 @@
+//! Trivial answers, taken from the training split: what a model must beat to have learnt to look.
+
+use std::collections::HashMap;
+
+use crate::data::sample::Task;
+use crate::data::shapes::attributes::words_of;
+use crate::data::source::Source;
+use crate::geometry::BoundingBox;
+
+/// A box without size at the centre of the image: the baseline of places of words.
+pub const CENTER: BoundingBox = BoundingBox::new(0.5, 0.5, 0.5, 0.5);
+
+/// The same answer for every image; `None` where the training split has nothing to take it from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Baselines {
+    /// The mean box of the regions of *locate*, normalised to the image.
+    pub region: Option<BoundingBox>,
+    /// The mean box of the utterances of *narrate*, normalised to the image.
+    pub utterance: Option<BoundingBox>,
+    /// The most frequent narrative, the first of the file among equals.
+    pub narrative: Option<String>,
+    /// The most frequent caption of *describe*, the first of the file among equals.
+    pub caption: Option<String>,
+    /// The most frequent word of each attribute (size, colour, pattern, shape) in the captions of
+    /// *describe*: a stronger answer to the question of attributes than any caption of the file, as
+    /// captions are often all different.
+    pub attributes: [Option<&'static str>; 4],
+}
+
+impl Baselines {
+    /// Baselines of the sources of the training split.
+    pub fn of(train: &[Source]) -> Self {
+        let rows = |task: Task| {
+            let sources = train.iter().filter(move |source| source.task() == task);
+            sources.flat_map(|source| &source.samples).flat_map(|sample| &sample.rows)
+        };
+        let words: Vec<_> = rows(Task::Describe).map(|row| words_of(&row.text)).collect();
+        let locations = rows(Task::Narrate).flat_map(|row| &row.locations);
+        let texts = |task| rows(task).map(|row| row.text.as_str());
+        Self {
+            region: mean_box(rows(Task::Locate).map(|row| row.region.unwrap_or(BoundingBox::UNIT))),
+            utterance: mean_box(locations.map(|location| location.bounds)),
+            narrative: most_frequent(texts(Task::Narrate)).map(str::to_string),
+            caption: most_frequent(texts(Task::Describe)).map(str::to_string),
+            attributes: [0, 1, 2, 3]
+                .map(|attribute| most_frequent(words.iter().filter_map(|words| words[attribute]))),
+        }
+    }
+}
+
+fn mean_box(boxes: impl Iterator<Item = BoundingBox>) -> Option<BoundingBox> {
+    let (mut sum, mut count) = ([0.0_f64; 4], 0_usize);
+    for bounds in boxes {
+        for (sum, value) in sum.iter_mut().zip(bounds.to_array()) {
+            *sum += f64::from(value);
+        }
+        count += 1;
+    }
+    let [x0, y0, x1, y1] = sum.map(|sum| (sum / count as f64) as f32);
+    (count > 0).then(|| BoundingBox::new(x0, y0, x1, y1))
+}
+
+/// The text that comes most often, the first to come among equals.
+fn most_frequent<'a>(texts: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // Text → how often, and minus its first position, so that the largest is the answer.
+    let mut counts: HashMap<&str, (usize, isize)> = HashMap::new();
+    for (text, position) in texts.zip(0_isize..) {
+        counts.entry(text).or_insert((0, -position)).0 += 1;
+    }
+    counts.into_iter().max_by_key(|(_, rank)| *rank).map(|(text, _)| text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_box_and_the_most_frequent_text_by_hand() {
+        let boxes = [BoundingBox::new(0.0, 0.0, 0.5, 1.0), BoundingBox::new(0.5, 0.25, 1.0, 0.75)];
+        let mean = BoundingBox::new(0.25, 0.125, 0.75, 0.875);
+        assert_eq!(mean_box(boxes.into_iter()), Some(mean));
+        assert_eq!(mean_box(std::iter::empty()), None);
+        assert_eq!(most_frequent(["b", "a", "a", "c", "b"].into_iter()), Some("b"));
+        assert_eq!(most_frequent(["b", "a", "a"].into_iter()), Some("a"));
+        assert_eq!(most_frequent(std::iter::empty()), None);
+    }
+}

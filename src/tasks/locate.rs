@@ -1,0 +1,149 @@
+//! *Locate*: expression → box (`spec/inference.md` §2.1).
+
+use super::Location;
+use super::predictor::{EncodedImages, Predictor, TaskSettings};
+use super::prompt::{Prompt, ROWS_AT_ONCE, check_one_list_per_image, rows_from};
+use crate::data::sample::Task;
+use crate::error::{Error, Result};
+use crate::geometry::BoundingBox;
+
+impl Predictor {
+    /// The box that each expression is about, one list per image. An expression that is longer than
+    /// the run's may be is cut, and answered by the last word that is left.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where the model was not taught to locate, an expression has no words, or
+    /// there is not one list per image.
+    pub fn locate(
+        &self,
+        images: &EncodedImages,
+        expressions: &[Vec<String>],
+    ) -> Result<Vec<Vec<Location>>> {
+        let settings = self.settings(Task::Locate)?;
+        check_one_list_per_image(images, expressions)?;
+        self.locate_as(images, expressions, settings)
+    }
+
+    /// [`Self::locate`] with the settings of some source.
+    pub(super) fn locate_as(
+        &self,
+        images: &EncodedImages,
+        expressions: &[Vec<String>],
+        settings: &TaskSettings,
+    ) -> Result<Vec<Vec<Location>>> {
+        let mut locations = vec![Vec::new(); expressions.len()];
+        let most = expressions.iter().map(Vec::len).max().unwrap_or(0);
+        for start in (0..most).step_by(ROWS_AT_ONCE) {
+            let chunk = rows_from(expressions, start);
+            let num_rows = chunk.iter().map(|expressions| expressions.len()).max().unwrap_or(0);
+            let texts: Result<Vec<Vec<Vec<i64>>>> = chunk
+                .iter()
+                .map(|expressions| {
+                    expressions.iter().map(|text| self.expression(text, settings)).collect()
+                })
+                .collect();
+            let prompts: Result<Vec<Vec<Prompt>>> =
+                chunk.iter().map(|expressions| self.questions(expressions, settings)).collect();
+            let state = self.begin(images, &prompts?, num_rows);
+            let placed = self.place(state, &texts?, num_rows);
+            for ((expressions, placed), locations) in chunk.iter().zip(placed).zip(&mut locations) {
+                let located = expressions.iter().zip(placed).filter_map(|(expression, corners)| {
+                    // Texts end with the word that answers.
+                    let [first, second] = *corners.last()?;
+                    let bounds = BoundingBox::around(first, second);
+                    Some(Location { expression: expression.clone(), bounds })
+                });
+                locations.extend(located);
+            }
+        }
+        Ok(locations)
+    }
+
+    /// Whether a text has words to answer for.
+    pub(super) fn has_words(&self, text: &str) -> Result<bool> {
+        // Begin, one word.
+        let encoded = self.tokenizer.encode(text, 2)?;
+        Ok(encoded.offsets.iter().any(Option::is_some))
+    }
+
+    /// One prompt per expression, or one for all where the instruction does not repeat them.
+    fn questions(&self, expressions: &[String], settings: &TaskSettings) -> Result<Vec<Prompt>> {
+        let question = |text: &str| self.prompt(BoundingBox::UNIT, text, settings);
+        if settings.is_shared() {
+            return Ok(vec![question("")?]);
+        }
+        expressions.iter().map(|text| question(text)).collect()
+    }
+
+    /// Begin and words. The end is left out: the last word answers, and texts are causal.
+    fn expression(&self, text: &str, settings: &TaskSettings) -> Result<Vec<i64>> {
+        let mut encoded = self.tokenizer.encode(text, self.max_text_tokens(settings))?;
+        let Some(last) = encoded.offsets.iter().rposition(Option::is_some) else {
+            return Err(Error::Usage {
+                problem: format!("the text {text:?} has no words"),
+                help: "Give at least one word.".into(),
+            });
+        };
+        encoded.ids.truncate(last + 1);
+        Ok(encoded.ids)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::tasks::testing;
+
+    fn close(a: BoundingBox, b: BoundingBox) {
+        let mut pairs = a.to_array().into_iter().zip(b.to_array());
+        assert!(pairs.all(|(a, b)| (a - b).abs() < 1e-5), "{a:?} {b:?}");
+    }
+
+    #[test]
+    fn expressions_in_a_ragged_batch_are_found_where_each_alone_is() {
+        let predictor = testing::predictor().unwrap();
+        let images = testing::images(&predictor).unwrap();
+        let text = |text: &str| text.to_string();
+        let expressions =
+            [vec![text("a red circle"), text("the square we see here")], vec![text("circle")]];
+        let located = predictor.locate(&images, &expressions).unwrap();
+        assert_eq!(located.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
+        for (image, row) in [(0, 0), (0, 1), (1, 0)] {
+            let mut alone = [vec![], vec![]];
+            alone[image] = vec![expressions[image][row].clone()];
+            let alone = predictor.locate(&images, &alone).unwrap();
+            let found = &located[image][row];
+            assert_eq!(found.expression, expressions[image][row]);
+            close(found.bounds, alone[image][0].bounds);
+            assert!(found.bounds.x0 <= found.bounds.x1 && found.bounds.y0 <= found.bounds.y1);
+        }
+        assert_ne!(located[0][0].bounds, located[0][1].bounds);
+    }
+
+    #[test]
+    fn the_last_word_answers_whatever_comes_after_it() {
+        let predictor = testing::predictor().unwrap();
+        let settings = predictor.settings(Task::Locate).unwrap();
+        let ids = predictor.expression("a red circle", settings).unwrap();
+        let whole = predictor.tokenizer.encode("a red circle", 10).unwrap().ids;
+        assert_eq!(ids, whole[..whole.len() - 1]);
+        let long = "red circle ".repeat(20);
+        assert_eq!(predictor.expression(&long, settings).unwrap().len(), 10, "cut");
+    }
+
+    #[test]
+    fn texts_without_words_and_tasks_that_were_not_taught_are_refused() {
+        let predictor = testing::predictor().unwrap();
+        let images = testing::images(&predictor).unwrap();
+        for empty in ["", "  \t"] {
+            let error = predictor.locate(&images, &[vec![empty.into()], vec![]]).unwrap_err();
+            assert!(matches!(error, Error::Usage { .. }) && error.to_string().contains("no words"));
+        }
+        let device = burn::tensor::Device::flex();
+        let narrator = testing::predictor_on(&device, 0.0, &[Task::Narrate]).unwrap();
+        let images = testing::images(&narrator).unwrap();
+        let error = narrator.locate(&images, &[vec![], vec![]]).unwrap_err();
+        assert_eq!(error.to_string(), "the model was not taught to locate");
+    }
+}

@@ -1,0 +1,271 @@
+//! Prompts and texts on their way to the model, points on their way back: `B` images, `N` rows per
+//! image, `M` prompts per image (`N`, or 1 where rows share theirs), `L` text tokens.
+
+use burn::tensor::Tensor;
+
+use super::predictor::{EncodedImages, Predictor, TaskSettings};
+use crate::data::batch::{int_tensor, tensor};
+use crate::data::source::TEXT_PLACEHOLDER;
+use crate::error::{Error, Result};
+use crate::geometry::{BoundingBox, Point};
+use crate::model::language::LanguageState;
+
+/// Rows of an image that are prompted at once: so many prompts of 32 images fit in the memory of a
+/// laptop at the paper's sizes. More rows take more rounds.
+pub(super) const ROWS_AT_ONCE: usize = 16;
+
+/// The two corners that a token was placed at, in the order in which the model said them; normalised
+/// to the image.
+pub(super) type Corners = [Point; 2];
+
+/// What comes before a text.
+#[derive(Debug, Clone)]
+pub(super) struct Prompt {
+    /// Where, normalised to the image.
+    pub(super) region: BoundingBox,
+    /// Ids of the instruction; empty for none.
+    pub(super) context: Vec<i64>,
+}
+
+impl Predictor {
+    /// The prompt for `region`, with the instruction about `text`.
+    pub(super) fn prompt(
+        &self,
+        region: BoundingBox,
+        text: &str,
+        settings: &TaskSettings,
+    ) -> Result<Prompt> {
+        let instruction = settings.prompt.replace(TEXT_PLACEHOLDER, text);
+        let most = settings.max_context_tokens.min(self.model.language().max_text_tokens());
+        let context = if instruction.is_empty() {
+            Vec::new()
+        } else {
+            self.tokenizer.encode_context(&instruction, most)?
+        };
+        Ok(Prompt { region, context })
+    }
+
+    /// The longest text that the settings and the model allow, in tokens.
+    pub(super) fn max_text_tokens(&self, settings: &TaskSettings) -> usize {
+        settings.max_text_tokens.min(self.model.language().max_text_tokens())
+    }
+
+    /// Reads the prompts, for `num_rows` texts per image that follow. `prompts`: per image, one for
+    /// each of its rows, or one that they share; images with fewer get fillers.
+    pub(super) fn begin(
+        &self,
+        images: &EncodedImages,
+        prompts: &[Vec<Prompt>],
+        num_rows: usize,
+    ) -> LanguageState {
+        let device = self.device();
+        let num_prompts = prompts.iter().map(Vec::len).max().unwrap_or(0).max(1);
+        let contexts = prompts.iter().flatten().map(|prompt| prompt.context.len());
+        let num_context = contexts.max().unwrap_or(0);
+        let filler = Prompt { region: BoundingBox::UNIT, context: Vec::new() };
+        let pad = self.model.language().vocabulary().pad;
+        let (mut boxes, mut context) = (Vec::new(), Vec::new());
+        for (prompts, [width, height]) in prompts.iter().zip(&images.sizes) {
+            for row in 0..num_prompts {
+                let prompt = prompts.get(row).unwrap_or(&filler);
+                boxes.extend(prompt.region.scale(*width, *height).to_array());
+                context.extend(padded(&prompt.context, num_context, pad));
+            }
+        }
+        let boxes = tensor(boxes, [images.len(), num_prompts, 4], &device);
+        let context = (num_context > 0)
+            .then(|| int_tensor(context, [images.len(), num_prompts, num_context], &device));
+        self.model.begin(&images.features, boxes, context, num_rows)
+    }
+
+    /// Reads whole texts, `N` per image, after their prompts; where each token of each is.
+    pub(super) fn place(
+        &self,
+        mut state: LanguageState,
+        texts: &[Vec<Vec<i64>>],
+        num_rows: usize,
+    ) -> Vec<Vec<Vec<Corners>>> {
+        let length = texts.iter().flatten().map(Vec::len).max().unwrap_or(0).max(1);
+        let language = self.model.language();
+        let pad = language.vocabulary().pad;
+        let mut ids = Vec::new();
+        for texts in texts {
+            for row in 0..num_rows {
+                ids.extend(padded(texts.get(row).map_or(&[][..], Vec::as_slice), length, pad));
+            }
+        }
+        let ids = int_tensor(ids, [texts.len() * num_rows, length], &self.device());
+        let corners = self.corners(language.read(&mut state, ids));
+        let images = corners.chunks(num_rows.max(1)).zip(texts);
+        let of_text = |(corners, ids): (&Vec<Corners>, &Vec<i64>)| {
+            corners.iter().copied().take(ids.len()).collect()
+        };
+        images.map(|(corners, texts)| corners.iter().zip(texts).map(of_text).collect()).collect()
+    }
+
+    /// Where each token is, from its features `[R, L, D]`.
+    pub(super) fn corners(&self, features: Tensor<3>) -> Vec<Vec<Corners>> {
+        let [rows, length, width] = features.dims();
+        let points = self.model.points(features.reshape([1, rows, length, width]));
+        let point = |xy: &[f32]| Point { x: xy[0], y: xy[1] };
+        let values = floats(points);
+        let tokens: Vec<Corners> =
+            values.chunks_exact(4).map(|v| [point(&v[..2]), point(&v[2..])]).collect();
+        tokens.chunks(length.max(1)).map(<[Corners]>::to_vec).collect()
+    }
+}
+
+/// A tensor's numbers, read back.
+pub(super) fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().iter::<f32>().collect()
+}
+
+/// `ids` and padding up to `length`.
+fn padded(ids: &[i64], length: usize, pad: i64) -> impl Iterator<Item = i64> {
+    ids.iter().copied().chain(std::iter::repeat_n(pad, length - ids.len()))
+}
+
+/// The rows of each image from `start` on that are prompted at once.
+pub(super) fn rows_from<T>(rows: &[Vec<T>], start: usize) -> Vec<&[T]> {
+    let of_image =
+        |rows: &'_ Vec<T>| (start.min(rows.len()), (start + ROWS_AT_ONCE).min(rows.len()));
+    rows.iter()
+        .map(|rows| {
+            let (from, to) = of_image(rows);
+            &rows[from..to]
+        })
+        .collect()
+}
+
+/// Refuses rows of another number of images.
+///
+/// # Errors
+/// [`Error::Usage`] where the numbers differ.
+pub(super) fn check_one_list_per_image<T>(images: &EncodedImages, rows: &[Vec<T>]) -> Result<()> {
+    if images.len() == rows.len() {
+        return Ok(());
+    }
+    Err(Error::Usage {
+        problem: format!("{} lists of prompts for {} images", rows.len(), images.len()),
+        help: "Give one list per image; it may be empty.".into(),
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::data::alignment::Alignment;
+    use crate::data::collate::{Collator, RowChoice};
+    use crate::data::sample::{Row, Task};
+    use crate::data::source::Source;
+    use crate::data::transform::load_canvas;
+    use crate::tasks::testing::{self, narrative, region};
+
+    const LEFT: BoundingBox = BoundingBox::new(0.0, 0.0, 0.5, 1.0);
+    const LOW: BoundingBox = BoundingBox::new(0.25, 0.5, 1.0, 1.0);
+
+    /// A wide image with two texts and a high one with one.
+    fn source(task: Task, folder: &std::path::Path) -> Source {
+        let paths = [("wide.png", 32, 20), ("high.png", 8, 16)].map(|(name, width, height)| {
+            let path = folder.join(name);
+            let pixel = |x: u32, y: u32| image::Rgb([(x * 7) as u8, (y * 9) as u8, 99]);
+            image::RgbImage::from_fn(width, height, pixel).save(&path).unwrap();
+            path
+        });
+        let row: fn(&str, BoundingBox) -> Row =
+            if task == Task::Narrate { narrative } else { region };
+        let rows = vec![
+            vec![row("a small red circle", LEFT), row("we see a square", LOW)],
+            vec![row("blue", LOW)],
+        ];
+        let mut source = testing::source(task, &paths, rows);
+        source.config.prompt =
+            if task == Task::Describe { "here" } else { "where is {text}" }.into();
+        source
+    }
+
+    /// Corners of every token of every row, read as training reads them.
+    fn as_in_training(predictor: &Predictor, source: &Source) -> Vec<Vec<Vec<Corners>>> {
+        let collator = Collator {
+            tokenizer: predictor.tokenizer.clone(),
+            alignment: Alignment::Offsets,
+            canvas_px: testing::SIDE,
+        };
+        let batch = collator.collate(source, &[0, 1], RowChoice::First(2)).unwrap();
+        let batch = batch.to_device(&Device::flex());
+        let images = predictor.model.encode(batch.images, batch.padding_mask);
+        let features = predictor.model.text_features(&images, batch.rows);
+        let [images, rows, length, width] = features.dims();
+        let corners = predictor.corners(features.reshape([images * rows, length, width]));
+        corners.chunks(rows).map(<[_]>::to_vec).collect()
+    }
+
+    /// Per image and row, something about the row.
+    fn per_row<T>(source: &Source, of: impl Fn(&Row) -> T) -> Vec<Vec<T>> {
+        source.samples.iter().map(|sample| sample.rows.iter().map(&of).collect()).collect()
+    }
+
+    fn encode(predictor: &Predictor, source: &Source) -> EncodedImages {
+        let load = |path: &std::path::Path| load_canvas(path, testing::SIDE).unwrap();
+        let canvases: Vec<_> = source.samples.iter().map(|sample| load(&sample.image)).collect();
+        predictor.encode(&canvases).unwrap()
+    }
+
+    fn assert_close(a: &[f32], b: &[f32]) {
+        assert_eq!(a.len(), b.len());
+        assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5), "{a:?} {b:?}");
+    }
+
+    #[test]
+    fn predictions_read_images_prompts_and_texts_as_training_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let predictor = testing::predictor().unwrap();
+        for task in Task::ALL {
+            let source = source(task, folder.path());
+            let settings = TaskSettings::from(&source.config);
+            let prompts = per_row(&source, |row| {
+                let whole = BoundingBox::UNIT;
+                let region = if task == Task::Describe { row.region.unwrap() } else { whole };
+                predictor.prompt(region, &row.text, &settings).unwrap()
+            });
+            let texts =
+                per_row(&source, |row| predictor.tokenizer.encode(&row.text, 10).unwrap().ids);
+            let images = encode(&predictor, &source);
+            let found = predictor.place(predictor.begin(&images, &prompts, 2), &texts, 2);
+            let expected = as_in_training(&predictor, &source);
+            for (found, expected) in found.iter().zip(&expected) {
+                for (found, expected) in found.iter().zip(expected) {
+                    let flat = |corners: &[Corners]| -> Vec<f32> {
+                        corners.iter().flatten().flat_map(|point| [point.x, point.y]).collect()
+                    };
+                    assert_close(&flat(found), &flat(&expected[..found.len()]));
+                }
+            }
+            assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
+        }
+    }
+
+    #[test]
+    fn locate_answers_with_the_word_that_the_point_loss_selects() {
+        let folder = tempfile::tempdir().unwrap();
+        let predictor = testing::predictor().unwrap();
+        let source = source(Task::Locate, folder.path());
+        let settings = TaskSettings::from(&source.config);
+        let expressions = per_row(&source, |row| row.text.clone());
+        let images = encode(&predictor, &source);
+        let located = predictor.locate_as(&images, &expressions, &settings).unwrap();
+        let expected = as_in_training(&predictor, &source);
+        for (image, texts) in expressions.iter().enumerate() {
+            for (row, text) in texts.iter().enumerate() {
+                let length = predictor.tokenizer.encode(text, 10).unwrap().ids.len();
+                // The piece before the end.
+                let [first, second] = expected[image][row][length - 2];
+                let bounds = BoundingBox::around(first, second);
+                assert_close(&located[image][row].bounds.to_array(), &bounds.to_array());
+            }
+        }
+    }
+}

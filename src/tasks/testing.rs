@@ -1,0 +1,143 @@
+//! A tiny model with random weights, and images and sources for it.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+
+use super::predictor::{EncodedImages, Predictor};
+use crate::data::formats::{Format, Skipped};
+use crate::data::sample::{LocatedSpan, Row, Sample, Task};
+use crate::data::source::{Source, SourceConfig};
+use crate::data::tokenizer::Tokenizer;
+use crate::data::transform::Canvas;
+use crate::error::Result;
+use crate::geometry::BoundingBox;
+use crate::model::heads::points::PointConfig;
+use crate::model::language::LanguageConfig;
+use crate::model::language::git::GitConfig;
+use crate::model::pixel_llm::{PixelLlm, PixelLlmConfig};
+use crate::model::prompt::adapter::{AdapterConfig, PromptFeatures};
+use crate::model::prompt::location::LocationConfig;
+use crate::model::vision::VisionConfig;
+use crate::model::vision::eva::EvaConfig;
+
+/// Side of the canvas, in pixels.
+pub(super) const SIDE: usize = 16;
+
+/// Two narratives; their words are all that the model knows.
+pub(super) const TEXTS: [&str; 2] =
+    ["here is a small red circle", "we see a large blue striped square"];
+
+fn config(dropout: f64) -> PixelLlmConfig {
+    PixelLlmConfig {
+        canvas_px: SIDE,
+        vision: VisionConfig {
+            eva: Some(EvaConfig {
+                width: 16,
+                depth: 1,
+                num_heads: 2,
+                patch_px: 4,
+                pretrain_image_px: SIDE,
+                ..EvaConfig::default()
+            }),
+            sam: None,
+            ..VisionConfig::default()
+        },
+        location: LocationConfig { width: 8 },
+        adapter: AdapterConfig {
+            depth: 1,
+            width: 16,
+            num_heads: 2,
+            mlp_width: 32,
+            num_queries: 3,
+            output_width: 12,
+            features: PromptFeatures::Both,
+        },
+        language: LanguageConfig::Git(GitConfig {
+            width: 16,
+            depth: 2,
+            num_heads: 2,
+            mlp_width: 32,
+            max_positions: 12,
+            dropout,
+            ..GitConfig::default()
+        }),
+        points: PointConfig { hidden_width: 16, ..PointConfig::default() },
+    }
+}
+
+/// How a task is asked for in these tests.
+pub(super) fn source_config(task: Task) -> SourceConfig {
+    SourceConfig {
+        task,
+        format: Format::LocalizedNarratives,
+        annotations: String::new(),
+        images: String::new(),
+        weight: 1.0,
+        rows_per_image: 1,
+        max_text_tokens: 10,
+        prompt: if task == Task::Locate { "where is {text}".into() } else { String::new() },
+        max_context_tokens: 8,
+        splits: std::collections::BTreeMap::new(),
+    }
+}
+
+/// The model and its tokenizer, on `device`.
+pub(super) fn model_on(device: &Device, dropout: f64) -> Result<(PixelLlm, Tokenizer)> {
+    let config = config(dropout);
+    assert_eq!(config.validate(), []);
+    let texts = TEXTS.iter().copied().chain(["where is"]).cycle().take(30);
+    let tokenizer = Tokenizer::train(texts, 200)?;
+    Ok((config.init(tokenizer.vocabulary(), device), tokenizer))
+}
+
+/// A predictor for `tasks`, on `device`.
+pub(super) fn predictor_on(device: &Device, dropout: f64, tasks: &[Task]) -> Result<Predictor> {
+    let (model, tokenizer) = model_on(device, dropout)?;
+    let sources: Vec<_> = tasks.iter().map(|&task| source_config(task)).collect();
+    Ok(Predictor::new(&model, tokenizer, &sources))
+}
+
+/// A predictor for every task.
+pub(super) fn predictor() -> Result<Predictor> {
+    predictor_on(&Device::flex(), 0.0, &Task::ALL)
+}
+
+/// A square image and a wide one, with some texture.
+pub(super) fn canvases() -> Vec<Canvas> {
+    let image = |seed: usize, height: u32| {
+        let area = SIDE * SIDE * 3;
+        let value = |i: usize| (((i + seed) * (i + 7 * seed) * 31) % 256) as u8;
+        let inside = height as usize * SIDE * 3;
+        let pixels = (0..area).map(|i| if i < inside { value(i) } else { 0 }).collect();
+        Canvas { pixels, width: SIDE as u32, height }
+    };
+    vec![image(1, SIDE as u32), image(2, 12)]
+}
+
+/// [`canvases`] as the model sees them.
+pub(super) fn images(predictor: &Predictor) -> Result<EncodedImages> {
+    predictor.encode(&canvases())
+}
+
+/// A source of `rows` about the images at `paths`, one list per image.
+pub(super) fn source(task: Task, paths: &[impl AsRef<Path>], rows: Vec<Vec<Row>>) -> Source {
+    let samples = paths.iter().zip(rows).map(|(path, rows)| Sample {
+        image: path.as_ref().to_path_buf(),
+        image_id: path.as_ref().file_stem().map_or_else(String::new, |s| s.display().to_string()),
+        task,
+        rows,
+    });
+    Source { config: source_config(task), samples: samples.collect(), skipped: Skipped::default() }
+}
+
+/// A row about a region.
+pub(super) fn region(text: &str, bounds: BoundingBox) -> Row {
+    Row { text: text.into(), locations: Vec::new(), region: Some(bounds) }
+}
+
+/// A narrative that was said at one place.
+pub(super) fn narrative(text: &str, bounds: BoundingBox) -> Row {
+    let location = LocatedSpan { span: Some(0..text.len()), bounds };
+    Row { text: text.into(), locations: vec![location], region: None }
+}

@@ -1,0 +1,177 @@
+//! `metrics.jsonl`: what every step and every look at the validation split measured.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::sample::Task;
+use crate::error::{Error, Result};
+
+/// One line of `metrics.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Record {
+    /// A training step.
+    Step(StepRecord),
+    /// The validation split, after `step` steps.
+    Validation(ValidationRecord),
+}
+
+/// What a training step measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// Steps done, this one included.
+    pub step: usize,
+    /// What the batch was for.
+    pub task: Task,
+    /// Weighted sum of the parts.
+    pub loss: f64,
+    /// Text loss before its weight; `None` where the task has none.
+    pub text_loss: Option<f64>,
+    /// Point loss before its weight, in the experiment's unit; `None` where the task has none.
+    pub point_loss: Option<f64>,
+    /// Norm of all gradients together, before clipping.
+    pub gradient_norm: f64,
+    /// Learning rate of the step.
+    pub learning_rate: f64,
+    /// Images per second since the last step.
+    pub samples_per_second: f64,
+    /// Share of the step's time spent waiting for its batch.
+    pub data_wait_share: f64,
+}
+
+/// What the validation split measured for one task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ValidationRecord {
+    /// Steps done.
+    pub step: usize,
+    /// What the batches were for.
+    pub task: Task,
+    /// Weighted sum of the parts.
+    pub loss: f64,
+    /// Text loss before its weight.
+    pub text_loss: Option<f64>,
+    /// Point loss before its weight.
+    pub point_loss: Option<f64>,
+}
+
+/// Appends records to `metrics.jsonl`, each as soon as it is known.
+#[derive(Debug)]
+pub struct RecordLog {
+    path: PathBuf,
+    file: File,
+}
+
+impl RecordLog {
+    /// Begins an empty log.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the file cannot be written.
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = File::create(path).map_err(Error::io("create", path))?;
+        Ok(Self { path: path.to_path_buf(), file })
+    }
+
+    /// Goes on after `step` steps: what was written after them, by a run that was killed, goes.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the file cannot be read or written.
+    pub fn resume(path: &Path, step: usize) -> Result<Self> {
+        let kept: Vec<Record> = if path.exists() {
+            read(path)?.into_iter().filter(|record| record.step() <= step).collect()
+        } else {
+            Vec::new()
+        };
+        let mut log = Self::create(path)?;
+        kept.iter().try_for_each(|record| log.append(record))?;
+        Ok(log)
+    }
+
+    /// Writes one line.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the file cannot be written.
+    pub fn append(&mut self, record: &Record) -> Result<()> {
+        let line = serde_json::to_string(record).map_err(io::Error::from);
+        line.and_then(|line| writeln!(self.file, "{line}")).map_err(Error::io("write", &self.path))
+    }
+}
+
+impl Record {
+    /// Steps done when it was measured.
+    pub fn step(&self) -> usize {
+        match self {
+            Self::Step(record) => record.step,
+            Self::Validation(record) => record.step,
+        }
+    }
+}
+
+/// Reads `metrics.jsonl`. A last line that was cut off, by a run that was killed, is left out.
+///
+/// # Errors
+/// [`Error::Io`] where the file cannot be read, [`Error::Format`] where another line is broken.
+pub fn read(path: &Path) -> Result<Vec<Record>> {
+    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    let lines: Vec<&str> = text.lines().collect();
+    let mut records = Vec::with_capacity(lines.len());
+    for (index, line) in lines.iter().enumerate() {
+        match serde_json::from_str(line) {
+            Ok(record) => records.push(record),
+            Err(_) if index + 1 == lines.len() && !text.ends_with('\n') => {}
+            Err(error) => {
+                let help = "Delete the line.";
+                return Err(Error::format_at(path, index + 1, error.to_string(), help));
+            }
+        }
+    }
+    Ok(records)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn record(step: usize) -> Record {
+        Record::Step(StepRecord {
+            step,
+            task: Task::Locate,
+            loss: 0.5,
+            text_loss: None,
+            point_loss: Some(0.25),
+            gradient_norm: 1.0,
+            learning_rate: 1e-3,
+            samples_per_second: 10.0,
+            data_wait_share: 0.0,
+        })
+    }
+
+    #[test]
+    fn a_resumed_log_goes_on_at_its_step_even_after_a_cut_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metrics.jsonl");
+        let mut log = RecordLog::create(&path).unwrap();
+        (1..=5).for_each(|step| log.append(&record(step)).unwrap());
+        let mut text = fs::read_to_string(&path).unwrap();
+        text.push_str("{\"kind\": \"st");
+        fs::write(&path, text).unwrap();
+        assert_eq!(read(&path).unwrap().len(), 5);
+
+        let mut log = RecordLog::resume(&path, 3).unwrap();
+        log.append(&record(4)).unwrap();
+        let steps: Vec<_> = read(&path).unwrap().iter().map(Record::step).collect();
+        assert_eq!(steps, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_broken_line_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metrics.jsonl");
+        fs::write(&path, "{}\n").unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.contains("metrics.jsonl:1"), "{error}");
+    }
+}

@@ -1,0 +1,287 @@
+//! From an experiment to trained weights in a run directory.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::train::checkpoint::{
+    ComposedCheckpointingStrategy, KeepLastNCheckpoints, MetricCheckpointingStrategy,
+};
+use burn::train::logger::FileMetricLogger;
+use burn::train::metric::LearningRateMetric;
+use burn::train::metric::store::{Aggregate, Direction, Split};
+use burn::train::renderer::MetricsRenderer;
+use burn::train::renderer::tui::TuiMetricsRendererWrapper;
+use burn::train::{
+    Interrupter, Learner, LearningResult, SupervisedTraining, TrainingError, TrainingStrategy,
+};
+
+use super::checkpoint::{self, CheckpointState, Checkpoints};
+use super::console::Console;
+use super::metrics::{GradientNorm, PointLoss, QuantityMetric, TextLoss, Throughput, TotalLoss};
+use super::record::RecordLog;
+use super::renderer::Silent;
+use super::run_directory::{RunDirectory, write_atomically};
+use super::sources;
+use super::step::TrainingModel;
+use super::strategy::{Journal, Span, StepLoop};
+use super::{optimizer, resume, weights};
+use crate::data::loader::Batches;
+use crate::data::mixture::Mixture;
+use crate::data::source::Source;
+use crate::data::tokenizer::Tokenizer;
+use crate::error::{Error, Result};
+use crate::experiment::{self, Experiment};
+use crate::model::pixel_llm::PixelLlm;
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dashboard {
+    /// Burn's dashboard.
+    Tui,
+    /// Lines.
+    Plain,
+    /// Nothing.
+    Off,
+}
+
+/// What a run does beside what its experiment says.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The run directory; `{output}/{name}` of the experiment where it is `None`.
+    pub directory: Option<PathBuf>,
+    /// Go on from the last checkpoint of the directory.
+    pub resume: bool,
+    /// How progress is shown.
+    pub dashboard: Dashboard,
+    /// Set from elsewhere to stop after the step in progress, with a checkpoint.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// A run that came to an end.
+#[derive(Debug)]
+pub struct Trained {
+    /// Where it is.
+    pub run: RunDirectory,
+    /// With its final weights, not for training.
+    pub model: PixelLlm,
+    /// Texts to ids.
+    pub tokenizer: Tokenizer,
+    /// What was learnt from.
+    pub train: Vec<Source>,
+}
+
+/// How training ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// After the last step.
+    Finished(Box<Trained>),
+    /// By request; `--resume` goes on.
+    Stopped {
+        /// Where the run is.
+        run: RunDirectory,
+        /// Steps done.
+        step: usize,
+    },
+}
+
+/// Trains.
+///
+/// # Errors
+/// Whatever is wrong with data, device or directory; [`Error::Run`] where the directory holds a run
+/// and `resume` is not set; [`Error::Compute`] where a loss is not finite.
+pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
+    let device = sources::seeded_device(experiment)?.autodiff();
+    let (run, state) = open_directory(experiment, options)?;
+    sources::ensure_shapes(&experiment.data)?;
+    let train = sources::load_split(&experiment.data, &experiment.data.splits.train)?;
+    let validation = sources::load_split(&experiment.data, &experiment.data.splits.validation)?;
+    let tokenizer = match state {
+        Some(_) => Tokenizer::from_file(run.tokenizer())?,
+        None => sources::tokenizer(&experiment.data, &train)?,
+    };
+    tokenizer.save(run.tokenizer())?;
+    write_atomically(&run.experiment(), experiment::to_toml(experiment)?.as_bytes())?;
+
+    let span = Span {
+        first_step: state.map_or(0, |state| state.step),
+        max_steps: experiment.training.max_steps,
+        checkpoint_every_steps: experiment.training.checkpoint_every_steps,
+    };
+    let model = experiment.model.init(tokenizer.vocabulary(), &device);
+    let clip = experiment.optimizer.clip_gradient_norm;
+    let model = TrainingModel::new(model, experiment.losses.clone(), clip);
+    let batches = batches(experiment, train.clone(), validation, &tokenizer)?;
+    let journal = journal(&run, span, options.dashboard)?;
+    let result = launch(experiment, options, &run, state, span, model, batches, device, &journal)?;
+
+    let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(error) = journal.failure.take() {
+        return Err(error);
+    }
+    if let Some(error) = result.error {
+        return Err(stopped_by(&error));
+    }
+    let step = journal.step.max(span.first_step);
+    if step < span.max_steps {
+        return Ok(Outcome::Stopped { run, step });
+    }
+    let model = result.model.model;
+    weights::save(&run, &model)?;
+    Ok(Outcome::Finished(Box::new(Trained { run, model, tokenizer, train })))
+}
+
+/// The run directory, and where to go on from.
+fn open_directory(
+    experiment: &Experiment,
+    options: &RunOptions,
+) -> Result<(RunDirectory, Option<CheckpointState>)> {
+    let default = || experiment.output.join(&experiment.name);
+    let path = options.directory.clone().unwrap_or_else(default);
+    let run = RunDirectory::create(path)?;
+    match (run.has_run(), options.resume) {
+        (false, false) => Ok((run, None)),
+        (true, false) => Err(Error::Run {
+            path: run.path().into(),
+            problem: "holds a run already".into(),
+            help: "Go on with --resume, choose another place with --out, or delete the folder."
+                .into(),
+        }),
+        (false, true) => Err(Error::Run {
+            path: run.path().into(),
+            problem: "holds no run to resume".into(),
+            help: "Train without --resume first.".into(),
+        }),
+        (true, true) => {
+            resume::check_same(&run, experiment)?;
+            let state = checkpoint::latest(&run.checkpoints())?;
+            if state.is_none() {
+                tracing::warn!("{} has no checkpoint yet: from the start", run.path().display());
+            }
+            Ok((run, state))
+        }
+    }
+}
+
+/// Batches of the training and the validation split.
+fn batches(
+    experiment: &Experiment,
+    train: Vec<Source>,
+    validation: Vec<Source>,
+    tokenizer: &Tokenizer,
+) -> Result<[Batches; 2]> {
+    let config = &experiment.training;
+    let collator = Arc::new(sources::collator(experiment, tokenizer.clone()));
+    let weights: Vec<f64> = train.iter().map(|source| source.config.weight).collect();
+    let sizes = train.iter().map(|source| source.samples.len()).collect();
+    let mixture =
+        Mixture::new(experiment.seed, config.batch_size, sizes, &weights, config.max_steps)?;
+    Ok([
+        Batches::mixed(
+            Arc::new(train),
+            collator.clone(),
+            mixture,
+            config.max_steps,
+            config.prefetch_batches,
+        ),
+        Batches::in_order(
+            Arc::new(validation),
+            collator,
+            config.batch_size,
+            config.validation_batches,
+            config.prefetch_batches,
+        ),
+    ])
+}
+
+fn journal(run: &RunDirectory, span: Span, dashboard: Dashboard) -> Result<Arc<Mutex<Journal>>> {
+    let log = match span.first_step {
+        0 => RecordLog::create(&run.metrics())?,
+        step => RecordLog::resume(&run.metrics(), step)?,
+    };
+    let console =
+        (dashboard == Dashboard::Plain).then(|| Console::new(span.first_step, span.max_steps));
+    Ok(Arc::new(Mutex::new(Journal { log, console, step: 0, failure: None })))
+}
+
+/// Runs burn-train's learner with our loop.
+#[allow(clippy::too_many_arguments)]
+fn launch(
+    experiment: &Experiment,
+    options: &RunOptions,
+    run: &RunDirectory,
+    state: Option<CheckpointState>,
+    span: Span,
+    model: TrainingModel,
+    [train, validation]: [Batches; 2],
+    device: burn::tensor::Device,
+    journal: &Arc<Mutex<Journal>>,
+) -> Result<LearningResult<TrainingModel>> {
+    let optimizer = optimizer::optimizer(&experiment.optimizer, &model);
+    let rate = experiment.optimizer.learning_rate;
+    let schedule = optimizer::schedule(rate, &experiment.schedule, span.max_steps)?;
+    let learner = Learner::new(model, optimizer, schedule);
+
+    let checkpoints = Checkpoints::new(run.checkpoints());
+    let [model_part, optimizer_part, schedule_part] = checkpoints.parts();
+    let first = state.map(|state| state.number);
+    let interrupter = Interrupter::new();
+    let renderer: Box<dyn MetricsRenderer> = match options.dashboard {
+        Dashboard::Tui => Box::new(TuiMetricsRendererWrapper::new(interrupter.clone(), first)),
+        Dashboard::Plain | Dashboard::Off => Box::new(Silent),
+    };
+    let strategy = StepLoop {
+        device,
+        seed: experiment.seed,
+        span,
+        checkpoints,
+        stop: options.stop.clone(),
+        journal: journal.clone(),
+    };
+    let training = SupervisedTraining::new(run.path(), Arc::new(train), Arc::new(validation))
+        .metrics((
+            QuantityMetric::<TotalLoss>::new(),
+            QuantityMetric::<TextLoss>::new(),
+            QuantityMetric::<PointLoss>::new(),
+        ))
+        .metric_train_numeric(QuantityMetric::<Throughput>::new())
+        .metric_train_numeric(QuantityMetric::<GradientNorm>::new())
+        .metric_train_numeric(LearningRateMetric::new())
+        .with_metric_logger(FileMetricLogger::new(run.dashboard()))
+        .with_application_logger(None)
+        .with_interrupter(interrupter)
+        .renderer(renderer)
+        .with_custom_checkpointers(model_part, optimizer_part, schedule_part)
+        .with_checkpointing_strategy(
+            ComposedCheckpointingStrategy::builder()
+                .add(KeepLastNCheckpoints::new(experiment.training.keep_checkpoints))
+                .add(MetricCheckpointingStrategy::new(
+                    &QuantityMetric::<TotalLoss>::new(),
+                    Aggregate::Mean,
+                    Direction::Lowest,
+                    Split::Valid,
+                ))
+                .build(),
+        )
+        .num_epochs(first.unwrap_or(0) + span.num_checkpoints())
+        .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)));
+    let training = match first {
+        Some(number) => training.checkpoint(number),
+        None => training,
+    };
+    let result = training.launch(learner);
+    // The dashboard's own key for stopping goes through the interrupter.
+    if result.interrupted.is_some() {
+        options.stop.store(true, Ordering::Relaxed);
+    }
+    Ok(result)
+}
+
+fn stopped_by(error: &TrainingError) -> Error {
+    let help = match error {
+        TrainingError::Dataset(_) => "Mend or remove the file, and go on with --resume.",
+        TrainingError::Checkpoint(_) => "Free some space, and go on with --resume.",
+        _ => "Go on from the last checkpoint with --resume.",
+    };
+    Error::Compute { problem: format!("training stopped: {error}"), help: help.into() }
+}

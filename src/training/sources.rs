@@ -1,0 +1,73 @@
+//! The data of an experiment, ready to be read.
+
+use burn::tensor::Device;
+
+use crate::data::collate::Collator;
+use crate::data::shapes;
+use crate::data::source::Source;
+use crate::data::tokenizer::Tokenizer;
+use crate::error::{Error, Result};
+use crate::experiment::Experiment;
+use crate::experiment::schema::DataConfig;
+
+/// Makes the `shapes` world of the experiment, if it has one and it is not there yet.
+///
+/// # Errors
+/// What [`shapes::ensure`] finds.
+pub fn ensure_shapes(data: &DataConfig) -> Result<()> {
+    if let Some(shapes) = &data.shapes {
+        shapes::ensure(&shapes.directory, &shapes.world)?;
+    }
+    Ok(())
+}
+
+/// Reads every source of `split`, and says what was left out.
+///
+/// # Errors
+/// What [`Source::load`] finds.
+pub fn load_split(data: &DataConfig, split: &str) -> Result<Vec<Source>> {
+    data.sources
+        .iter()
+        .map(|config| {
+            let source = Source::load(config, split)?;
+            if !source.skipped.is_empty() {
+                tracing::warn!("{} ({split}): {}", config.annotations, source.skipped);
+            }
+            Ok(source)
+        })
+        .collect()
+}
+
+/// Reads the tokenizer of the experiment, or trains one on texts and prompts of the training split.
+///
+/// # Errors
+/// What [`Tokenizer::from_file`] and [`Tokenizer::train`] find.
+pub fn tokenizer(data: &DataConfig, train: &[Source]) -> Result<Tokenizer> {
+    if let Some(file) = &data.tokenizer.file {
+        return Tokenizer::from_file(file);
+    }
+    let texts = train.iter().flat_map(Source::texts);
+    let prompts = train.iter().map(|source| source.config.prompt.as_str());
+    // A prompt seen once would be spelled letter by letter; it comes with every text.
+    let prompts = prompts.flat_map(|prompt| [prompt; 2]);
+    Tokenizer::train(texts.chain(prompts), data.tokenizer.vocabulary_size)
+}
+
+/// What samples of the experiment become batches with.
+pub fn collator(experiment: &Experiment, tokenizer: Tokenizer) -> Collator {
+    Collator {
+        tokenizer,
+        alignment: experiment.data.alignment,
+        canvas_px: experiment.model.canvas_px,
+    }
+}
+
+/// The device of the experiment, seeded.
+///
+/// # Errors
+/// [`Error::Device`] where it is not to be had.
+pub fn seeded_device(experiment: &Experiment) -> Result<Device, Error> {
+    let device = crate::backend::device(&experiment.device)?;
+    device.seed(experiment.seed);
+    Ok(device)
+}

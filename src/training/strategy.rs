@@ -1,0 +1,339 @@
+//! The training loop, as a strategy of burn-train's learner.
+//!
+//! Burn's own loop saves and resumes by epoch only, and what it was doing when it is interrupted is
+//! lost. Here an "epoch" is the span between two checkpoints; a request to stop ends the span early,
+//! with a checkpoint that says how many steps were done.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use burn::data::dataloader::Progress;
+use burn::module::Module;
+use burn::tensor::Device;
+use burn::train::{
+    EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent,
+    SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents,
+    TrainingItem, ValidLoader,
+};
+
+use super::checkpoint::Checkpoints;
+use super::console::Console;
+use super::record::{Record, RecordLog, StepRecord, ValidationRecord};
+use super::step::{StepOutput, TrainingModel};
+use crate::data::sample::Task;
+use crate::error::{Error, Result};
+
+/// Where the loop starts, stops and saves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Steps done before.
+    pub first_step: usize,
+    /// Steps in all.
+    pub max_steps: usize,
+    /// Steps between two checkpoints.
+    pub checkpoint_every_steps: usize,
+}
+
+impl Span {
+    /// The step of the checkpoint after `step`.
+    fn next_checkpoint(&self, step: usize) -> usize {
+        let every = self.checkpoint_every_steps;
+        ((step / every + 1) * every).min(self.max_steps)
+    }
+
+    /// Checkpoints that are still to come, after the first `step` steps.
+    pub fn num_checkpoints(&self) -> usize {
+        let every = self.checkpoint_every_steps;
+        self.max_steps.div_ceil(every) - self.first_step / every
+    }
+}
+
+/// The loop over steps.
+pub struct StepLoop {
+    /// Where to train; with autodiff.
+    pub device: Device,
+    /// Seed of dropout; every step has its own, so that a resumed run repeats it.
+    pub seed: u64,
+    /// Where to start, stop and save.
+    pub span: Span,
+    /// Told which step a checkpoint is of.
+    pub checkpoints: Arc<Checkpoints>,
+    /// Set when the user asks to stop.
+    pub stop: Arc<AtomicBool>,
+    /// What is written and shown while training, and how it ended.
+    pub journal: Arc<Mutex<Journal>>,
+}
+
+/// What is written and shown while training, and how it ended.
+#[derive(Debug)]
+pub struct Journal {
+    /// `metrics.jsonl`.
+    pub log: RecordLog,
+    /// Progress lines, where there are any.
+    pub console: Option<Console>,
+    /// Steps done.
+    pub step: usize,
+    /// What stopped training, if anything did.
+    pub failure: Option<Error>,
+}
+
+impl Journal {
+    fn step(&mut self, record: StepRecord) -> Result<()> {
+        self.step = record.step;
+        if let Some(console) = &mut self.console {
+            console.step(&record);
+        }
+        self.log.append(&Record::Step(record))
+    }
+
+    fn validation(&mut self, record: ValidationRecord) -> Result<()> {
+        if let Some(console) = &self.console {
+            console.validation(&record);
+        }
+        self.log.append(&Record::Validation(record))
+    }
+}
+
+type Events = SupervisedTrainingEventProcessor<TrainingModel>;
+
+/// One fit in progress.
+struct Fit<'a> {
+    strategy: &'a StepLoop,
+    learner: Learner<TrainingModel>,
+    events: Events,
+    interrupter: Interrupter,
+}
+
+impl SupervisedLearningStrategy<TrainingModel> for StepLoop {
+    fn fit(
+        &self,
+        components: TrainingComponents<TrainingModel>,
+        mut learner: Learner<TrainingModel>,
+        train: TrainLoader<TrainingModel>,
+        valid: ValidLoader<TrainingModel>,
+        starting_epoch: usize,
+    ) -> (TrainingModel, Events) {
+        learner.fork(&self.device);
+        let mut checkpointer = components.checkpointer;
+        let mut fit = Fit {
+            strategy: self,
+            learner,
+            events: components.event_processor,
+            interrupter: components.interrupter,
+        };
+        let (mut step, mut number) = (self.span.first_step, starting_epoch);
+        while step < self.span.max_steps {
+            let end = self.span.next_checkpoint(step);
+            let flow = fit.train(&train, step..end, number);
+            let done = self.journal().step.max(step);
+            if fit.failed() || done == step {
+                break;
+            }
+            step = done;
+            fit.validate(&valid, step, number);
+            if fit.failed() {
+                break;
+            }
+            if let Some(checkpointer) = &mut checkpointer {
+                self.checkpoints.announce(number, step);
+                checkpointer.checkpoint(&fit.learner, number, &components.event_store);
+            }
+            if flow.is_break() {
+                break;
+            }
+            number += 1;
+        }
+        // Joins the threads that save.
+        drop(checkpointer);
+        (fit.learner.model(), fit.events)
+    }
+}
+
+impl StepLoop {
+    fn journal(&self) -> std::sync::MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the first failure.
+    fn fail(&self, error: Error) {
+        self.journal().failure.get_or_insert(error);
+    }
+}
+
+impl Fit<'_> {
+    /// Whether something went wrong, rather than that the user wants to stop.
+    fn failed(&self) -> bool {
+        self.strategy.journal().failure.is_some() || self.interrupter.error().is_some()
+    }
+
+    fn asked_to_stop(&self) -> bool {
+        self.strategy.stop.load(Ordering::Relaxed) || self.interrupter.should_stop()
+    }
+
+    /// Trains over `steps`; breaks where it was stopped on the way.
+    fn train(
+        &mut self,
+        loader: &TrainLoader<TrainingModel>,
+        steps: std::ops::Range<usize>,
+        epoch_number: usize,
+    ) -> ControlFlow<()> {
+        let loader = loader.slice(steps.start, steps.end);
+        self.emit_train(LearnerEvent::StartSplit { epoch_number, total_items: steps.len() });
+        let mut batches = loader.iter();
+        let mut flow = ControlFlow::Continue(());
+        for step in steps {
+            let begun = Instant::now();
+            let batch = match batches.next() {
+                Some(Ok(batch)) => batch,
+                Some(Err(error)) => {
+                    self.interrupter.fail(error);
+                    flow = ControlFlow::Break(());
+                    break;
+                }
+                None => break,
+            };
+            let waited = begun.elapsed();
+            self.strategy.device.seed(self.strategy.seed.wrapping_add(step as u64));
+            let output = self.learner.train_step(batch);
+            if !(output.item.loss.is_finite() && output.item.gradient_norm.is_finite()) {
+                self.strategy.fail(not_finite(step + 1, &output.item));
+                flow = ControlFlow::Break(());
+                break;
+            }
+            self.learner.lr_step();
+            self.learner.optimizer_step(output.grads);
+            self.record(step + 1, output.item, begun.elapsed(), waited, batches.progress());
+            if self.asked_to_stop() {
+                flow = ControlFlow::Break(());
+                break;
+            }
+        }
+        self.emit_train(LearnerEvent::EndSplit(epoch_number));
+        flow
+    }
+
+    fn record(
+        &mut self,
+        step: usize,
+        mut output: StepOutput,
+        taken: Duration,
+        waited: Duration,
+        progress: Progress,
+    ) {
+        let seconds = taken.as_secs_f64().max(f64::MIN_POSITIVE);
+        let rate = self.learner.lr_current();
+        output.samples_per_second = output.num_images as f64 / seconds;
+        let record = StepRecord {
+            step,
+            task: output.task,
+            loss: output.loss,
+            text_loss: output.text_loss,
+            point_loss: output.point_loss,
+            gradient_norm: output.gradient_norm,
+            learning_rate: rate.base(),
+            samples_per_second: output.samples_per_second,
+            data_wait_share: waited.as_secs_f64() / seconds,
+        };
+        let written = self.strategy.journal().step(record);
+        if let Err(error) = written {
+            self.strategy.fail(error);
+            self.interrupter.stop(None);
+        }
+        let item = TrainingItem::new(output, progress, Some(step), Some(rate));
+        self.emit_train(LearnerEvent::ProcessedItem(item));
+    }
+
+    /// Looks at the validation split after `step` steps.
+    fn validate(&mut self, loader: &ValidLoader<TrainingModel>, step: usize, epoch_number: usize) {
+        let total_items = loader.num_items();
+        self.emit_valid(LearnerEvent::StartSplit { epoch_number, total_items });
+        let model = self.learner.model().valid();
+        let mut batches = loader.iter();
+        let mut outputs = Vec::with_capacity(total_items);
+        while let Some(batch) = batches.next() {
+            match batch {
+                Ok(batch) => {
+                    let output = InferenceStep::step(&model, batch);
+                    outputs.push(output.clone());
+                    let item = TrainingItem::new(output, batches.progress(), None, None);
+                    self.emit_valid(LearnerEvent::ProcessedItem(item));
+                }
+                Err(error) => self.interrupter.fail(error),
+            }
+        }
+        for task in Task::ALL {
+            let of_task: Vec<_> = outputs.iter().filter(|output| output.task == task).collect();
+            let Some(record) = summarise(step, task, &of_task) else { continue };
+            let written = self.strategy.journal().validation(record);
+            if let Err(error) = written {
+                self.strategy.fail(error);
+            }
+        }
+        self.emit_valid(LearnerEvent::EndSplit(epoch_number));
+        self.emit_train(LearnerEvent::EndEpoch(epoch_number));
+        // The strategy that keeps the best checkpoint reads what was measured.
+        let flushed = self.events.flush();
+        self.interrupter.fail_on_error(flushed);
+    }
+
+    fn emit_train(&mut self, event: LearnerEvent<StepOutput>) {
+        let result = self.events.process_train(event);
+        self.interrupter.fail_on_error(result);
+    }
+
+    fn emit_valid(&mut self, event: LearnerEvent<StepOutput>) {
+        let result = self.events.process_valid(event);
+        self.interrupter.fail_on_error(result);
+    }
+}
+
+/// Means over batches, weighted by their images; `None` without a batch.
+fn summarise(step: usize, task: Task, outputs: &[&StepOutput]) -> Option<ValidationRecord> {
+    let mean = |value: fn(&StepOutput) -> Option<f64>| {
+        let (sum, count) = outputs
+            .iter()
+            .filter_map(|output| value(output).map(|value| (value, output.num_images as f64)))
+            .fold((0.0, 0.0), |(sum, count), (value, images)| {
+                (sum + value * images, count + images)
+            });
+        (count > 0.0).then(|| sum / count)
+    };
+    Some(ValidationRecord {
+        step,
+        task,
+        loss: mean(|output| Some(output.loss))?,
+        text_loss: mean(|output| output.text_loss),
+        point_loss: mean(|output| output.point_loss),
+    })
+}
+
+fn not_finite(step: usize, output: &StepOutput) -> Error {
+    Error::Compute {
+        problem: format!(
+            "step {step} ({}): loss {}, gradient norm {}; training stopped before it changed the \
+             weights",
+            output.task.name(),
+            output.loss,
+            output.gradient_norm
+        ),
+        help: "Lower optimizer.learning_rate or set optimizer.clip_gradient_norm, and go on from \
+               the last checkpoint with --resume."
+            .into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkpoints_fall_on_multiples_and_on_the_last_step() {
+        let span = Span { first_step: 0, max_steps: 25, checkpoint_every_steps: 10 };
+        assert_eq!([0, 9, 10, 20].map(|step| span.next_checkpoint(step)), [10, 10, 20, 25]);
+        assert_eq!(span.num_checkpoints(), 3);
+        // Stopped at step 13: one to finish the span, one at the end.
+        assert_eq!(Span { first_step: 13, ..span }.num_checkpoints(), 2);
+    }
+}
