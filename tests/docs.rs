@@ -126,8 +126,9 @@ impl Page {
             match line.trim().strip_prefix("{{#include ").and_then(|rest| rest.strip_suffix("}}")) {
                 Some(path) => {
                     let path = self.folder().join(path.trim());
-                    let problem = |e| panic!("{}: {}: {e}", self.name, path.display());
-                    text.push_str(&std::fs::read_to_string(&path).unwrap_or_else(problem));
+                    let included = std::fs::read_to_string(&path);
+                    let problem = || format!("{}: cannot read {}", self.name, path.display());
+                    text.push_str(&included.unwrap_or_else(|e| panic!("{}: {e}", problem())));
                 }
                 None => text.push_str(line),
             }
@@ -183,7 +184,7 @@ impl Helps {
                 .lines()
                 .skip(1)
                 .take_while(|line| line.starts_with("  "))
-                .any(|line| line.split_whitespace().next() == Some(word));
+                .any(|line| line.split_whitespace().next() == Some(word.as_str()));
             if !is_command {
                 break;
             }
@@ -320,8 +321,7 @@ fn every_command_parses_and_every_experiment_of_it_loads() {
 fn every_experiment_that_a_page_shows_loads() {
     let experiments = experiments_of_pages();
     let shown: Vec<_> = pages().iter().flat_map(Page::toml_files).collect();
-    let shown: Vec<_> =
-        shown.iter().filter(|(name, _)| name.starts_with("experiments/")).collect();
+    let shown: Vec<_> = shown.iter().filter(|(name, _)| name.starts_with("experiments/")).collect();
     assert!(!shown.is_empty());
     for (name, _) in shown {
         let path = experiments.path().join(name);
@@ -352,12 +352,19 @@ fn every_path_in_code_exists() {
     for page in pages() {
         for (line, text) in page.parts().1 {
             let words = code_spans(text).flat_map(str::split_whitespace);
-            for word in words.filter(|word| FOLDERS.iter().any(|f| word.starts_with(f))) {
-                // `docs/book` is made; `src/…` and the like stand for many.
+            for word in words {
+                // Pages about the code leave `src/` out.
+                let is_source = word.contains('/') && word.ends_with(".rs");
+                let folder = match FOLDERS.iter().any(|folder| word.starts_with(folder)) {
+                    true => root().to_path_buf(),
+                    false if is_source => root().join("src"),
+                    false => continue,
+                };
+                // `src/…` and the like stand for many.
                 if word.contains(['{', '<', '*', '…']) || shown.iter().any(|name| name == word) {
                     continue;
                 }
-                let exists = root().join(word).exists();
+                let exists = folder.join(word).exists();
                 assert!(exists, "{}:{line}: there is no {word}", page.name);
                 checked += 1;
             }
