@@ -34,9 +34,9 @@ pub(super) struct MetricRow<'a> {
 }
 
 impl MetricRow<'_> {
-    /// Errors are better when low, everything else when high.
+    /// Errors and distances are better when low, everything else when high.
     pub(super) fn lower_is_better(&self) -> bool {
-        self.metric.ends_with("error")
+        self.metric.contains("error") || self.metric.ends_with("_l1")
     }
 
     /// Value by baseline; `None` where there is no baseline or it is 0.
