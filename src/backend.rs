@@ -100,9 +100,16 @@ fn devices(backend: &str) -> Vec<Device> {
         #[cfg(feature = "wgpu")]
         "wgpu" => wgpu::devices(),
         #[cfg(feature = "cuda")]
-        "cuda" => Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec(),
+        "cuda" => cuda_devices(),
         _ => Vec::new(),
     }
+}
+
+/// The CUDA devices, in the driver's order. Asks CubeCL's CUDA runtime alone: `Device::enumerate`
+/// would ask the graphics drivers too.
+#[cfg(feature = "cuda")]
+fn cuda_devices() -> Vec<Device> {
+    (0_usize..).take_while(|&index| cubecl::Device::cuda(index).is_ok()).map(Device::cuda).collect()
 }
 
 /// Opens `device`, which Burn would do on first use, so that what can go wrong does so here.

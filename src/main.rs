@@ -7,6 +7,21 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// mimalloc's option `purge_delay`, which its crate does not name: after how many milliseconds unused
+/// memory goes back to the system.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+/// Never.
+const NEVER: std::ffi::c_long = -1;
+
 fn main() -> ExitCode {
+    keep_memory();
     pixelllm::cli::main()
+}
+
+/// Keeps what was freed: by default mimalloc gives it back within 10 ms, and a training step pays for
+/// it with a fifth of its time in page faults (`docs/benchmarks.md`).
+#[allow(unsafe_code)]
+fn keep_memory() {
+    // SAFETY: sets a number in mimalloc's table of options, before any other thread is there.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, NEVER) };
 }

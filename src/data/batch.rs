@@ -1,9 +1,12 @@
 //! Batches: on the host as they are made, and as tensors on a device.
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::sample::Task;
 use crate::model::pixel_llm::RowInput;
+use crate::model::prompt::adapter::PromptScope;
 
 /// A batch before it is on a device: `B` images, `N` rows per image, `M` prompts per image (`N`, or 1
 /// where rows share theirs), `L` text tokens, `C` context tokens.
@@ -47,6 +50,19 @@ pub struct BatchDims {
     pub context_tokens: usize,
 }
 
+/// The values of some images, of which each has `size`.
+fn part<T: Copy>(values: &[T], images: &Range<usize>, size: usize) -> Vec<T> {
+    values[images.start * size..images.end * size].to_vec()
+}
+
+/// What the prompts of a task are about.
+pub(crate) fn prompt_scope(task: Task) -> PromptScope {
+    match task {
+        Task::Describe => PromptScope::Region,
+        Task::Narrate | Task::Locate => PromptScope::Image,
+    }
+}
+
 /// A batch on a device.
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -79,12 +95,37 @@ impl HostBatch {
             padding_mask: padding_mask(&self.sizes, canvas_px, device),
             sizes: tensor(self.sizes.clone(), [images, 2], device),
             rows: RowInput {
+                scope: prompt_scope(self.task),
                 prompt_boxes: tensor(self.prompt_boxes.clone(), [images, prompts, 4], device),
                 context: has_context.then(context),
                 text: int_tensor(self.text.clone(), [images, rows, text_tokens], device),
             },
             row_valid: tensor(self.row_valid.clone(), [images, rows], device),
             points: tensor(self.points.clone(), [images, rows, text_tokens, 2, 2], device),
+        }
+    }
+
+    /// At most `count` batches of nearly equal numbers of images, in their order.
+    pub fn split(&self, count: usize) -> Vec<Self> {
+        let total = self.dims.images;
+        let count = count.clamp(1, total.max(1));
+        (0..count).map(|i| self.images(i * total / count..(i + 1) * total / count)).collect()
+    }
+
+    /// The batch of some of its images.
+    fn images(&self, range: Range<usize>) -> Self {
+        let BatchDims { canvas_px, rows, prompts, text_tokens, context_tokens, .. } = self.dims;
+        let dims = BatchDims { images: range.len(), ..self.dims };
+        Self {
+            task: self.task,
+            dims,
+            images: part(&self.images, &range, 3 * canvas_px * canvas_px),
+            sizes: part(&self.sizes, &range, 2),
+            prompt_boxes: part(&self.prompt_boxes, &range, prompts * 4),
+            context: part(&self.context, &range, prompts * context_tokens),
+            text: part(&self.text, &range, rows * text_tokens),
+            row_valid: part(&self.row_valid, &range, rows),
+            points: part(&self.points, &range, rows * text_tokens * 4),
         }
     }
 }
@@ -117,4 +158,43 @@ pub(crate) fn int_tensor<const D: usize>(
     device: &Device,
 ) -> Tensor<D, Int> {
     Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_have_all_images_in_their_order() {
+        let dims = BatchDims {
+            images: 5,
+            canvas_px: 1,
+            rows: 2,
+            prompts: 1,
+            text_tokens: 3,
+            context_tokens: 0,
+        };
+        let numbers = |size: usize| (0..5 * size).map(|i| i as f32).collect::<Vec<_>>();
+        let batch = HostBatch {
+            task: Task::Locate,
+            dims,
+            images: numbers(3),
+            sizes: numbers(2),
+            prompt_boxes: numbers(4),
+            context: vec![],
+            text: (0..30).collect(),
+            row_valid: numbers(2),
+            points: numbers(24),
+        };
+        let parts = batch.split(2);
+        assert_eq!(parts.iter().map(|part| part.dims.images).collect::<Vec<_>>(), [2, 3]);
+        let joined = |of: fn(&HostBatch) -> &Vec<f32>| -> Vec<f32> {
+            parts.iter().flat_map(|part| of(part).clone()).collect()
+        };
+        assert_eq!(joined(|batch| &batch.points), batch.points);
+        assert_eq!(joined(|batch| &batch.images), batch.images);
+        assert_eq!(parts[1].text, (12..30).collect::<Vec<_>>());
+        assert_eq!(batch.split(1), [batch.clone()]);
+        assert_eq!(batch.split(9).len(), 5, "no part is empty");
+    }
 }

@@ -133,6 +133,7 @@ fn training(config: &TrainingConfig) -> Vec<ConfigProblem> {
         ("batch_size", config.batch_size),
         ("checkpoint_every_steps", config.checkpoint_every_steps),
         ("keep_checkpoints", config.keep_checkpoints),
+        ("parallel_parts", config.parallel_parts),
     ];
     counts.into_iter().filter_map(|(key, count)| at_least(key, count, 1)).collect()
 }

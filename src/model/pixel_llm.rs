@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ConfigProblem;
 use super::heads::points::{PointConfig, PointHead};
 use super::language::{LanguageConfig, LanguageModel, LanguageState, Vocabulary};
-use super::prompt::adapter::{AdapterConfig, PromptAdapter};
+use super::prompt::adapter::{AdapterConfig, PromptAdapter, PromptScope};
 use super::prompt::location::{LocationConfig, LocationEncoder};
 use super::vision::{Vision, VisionConfig, VisionFeatures};
 
@@ -91,6 +91,8 @@ pub struct PixelLlm {
 pub struct RowInput {
     /// Prompt boxes, `[B, M, 4]`, xyxy in pixels of the canvas.
     pub prompt_boxes: Tensor<3>,
+    /// What the prompt boxes are about.
+    pub scope: PromptScope,
     /// Instruction before the text, `[B, M, C]`, padded.
     pub context: Option<Tensor<3, Int>>,
     /// Text, `[B, N, L]`: begin, words, end, padding.
@@ -112,17 +114,24 @@ impl PixelLlm {
     /// # Shapes
     /// - `prompt_boxes`: `[B, M, 4]`, xyxy in pixels of the canvas
     /// - result: `[B, M, Q, D]`
-    pub fn visual_tokens(&self, features: &VisionFeatures, prompt_boxes: Tensor<3>) -> Tensor<4> {
+    pub fn visual_tokens(
+        &self,
+        features: &VisionFeatures,
+        prompt_boxes: Tensor<3>,
+        scope: PromptScope,
+    ) -> Tensor<4> {
         let [_, _, height, width] = features.fused.dims();
         let prompts = self.location.boxes(prompt_boxes, self.canvas_px);
         let grid = self.location.grid(height, width);
-        self.adapter.forward(features.fused.clone(), prompts, grid, self.location.no_mask())
+        let no_mask = self.location.no_mask();
+        self.adapter.forward(features.fused.clone(), prompts, grid, no_mask, scope)
     }
 
     /// Features of every text token, teacher forced: `[B, N, L, D]`.
     pub fn text_features(&self, features: &VisionFeatures, rows: RowInput) -> Tensor<4> {
         let [batch, num_rows, length] = rows.text.dims();
-        let mut state = self.begin(features, rows.prompt_boxes, rows.context, num_rows);
+        let RowInput { prompt_boxes, scope, context, .. } = rows;
+        let mut state = self.begin(features, prompt_boxes, scope, context, num_rows);
         let text = rows.text.reshape([batch * num_rows, length]);
         let features = self.language.read(&mut state, text);
         let [_, _, width] = features.dims();
@@ -136,10 +145,11 @@ impl PixelLlm {
         &self,
         features: &VisionFeatures,
         prompt_boxes: Tensor<3>,
+        scope: PromptScope,
         context: Option<Tensor<3, Int>>,
         num_rows: usize,
     ) -> LanguageState {
-        let visual = self.visual_tokens(features, prompt_boxes);
+        let visual = self.visual_tokens(features, prompt_boxes, scope);
         let [batch, prompts, num_visual, width] = visual.dims();
         let visual = visual.reshape([batch * prompts, num_visual, width]);
         let context = context.map(|context| {
@@ -219,6 +229,7 @@ mod tests {
                 num_queries: 3,
                 output_width: 12,
                 features: PromptFeatures::Both,
+                region_features: PromptFeatures::Sparse,
             },
             language: LanguageConfig::Git(GitConfig {
                 width: 16,
@@ -252,6 +263,7 @@ mod tests {
         );
         let rows = |repeat: usize| RowInput {
             prompt_boxes: boxes.clone().repeat_dim(1, repeat),
+            scope: PromptScope::Image,
             context: Some(context.clone().repeat_dim(1, repeat)),
             text: text.clone(),
         };

@@ -36,7 +36,7 @@ pub(super) struct MetricRow<'a> {
 impl MetricRow<'_> {
     /// Errors and distances are better when low, everything else when high.
     pub(super) fn lower_is_better(&self) -> bool {
-        self.metric.split('_').any(|part| part == "error" || part == "l1")
+        self.metric.contains("error") || self.metric.ends_with("_l1")
     }
 
     /// Value by baseline; `None` where there is no baseline or it is 0.

@@ -6,6 +6,7 @@ use super::prompt::{Prompt, ROWS_AT_ONCE, check_one_list_per_image, rows_from};
 use crate::data::sample::Task;
 use crate::error::{Error, Result};
 use crate::geometry::BoundingBox;
+use crate::model::prompt::adapter::PromptScope;
 
 impl Predictor {
     /// A caption of each region; regions are normalised to their image, one list per image. A caption
@@ -43,7 +44,7 @@ impl Predictor {
                     regions.iter().map(|&region| self.prompt(region, "", settings)).collect()
                 })
                 .collect();
-            let state = self.begin(images, &prompts?, num_rows);
+            let state = self.begin(images, &prompts?, PromptScope::Region, num_rows);
             let (texts, _) = self.write(state, self.max_text_tokens(settings));
             let images = chunk.into_iter().zip(texts.chunks(num_rows.max(1)));
             for ((regions, texts), descriptions) in images.zip(&mut descriptions) {

@@ -6,6 +6,7 @@ use super::prompt::{Prompt, ROWS_AT_ONCE, check_one_list_per_image, rows_from};
 use crate::data::sample::Task;
 use crate::error::{Error, Result};
 use crate::geometry::BoundingBox;
+use crate::model::prompt::adapter::PromptScope;
 
 impl Predictor {
     /// The box that each expression is about, one list per image. An expression that is longer than
@@ -49,7 +50,7 @@ impl Predictor {
                 .collect();
             let prompts: Result<Vec<Vec<Prompt>>> =
                 chunk.iter().map(|expressions| self.questions(expressions, settings)).collect();
-            let state = self.begin(images, &prompts?, num_rows);
+            let state = self.begin(images, &prompts?, PromptScope::Image, num_rows);
             let placed = self.place(state, &texts?, num_rows);
             for ((expressions, placed), locations) in chunk.iter().zip(placed).zip(&mut locations) {
                 let located = expressions.iter().zip(placed).filter_map(|(expression, corners)| {

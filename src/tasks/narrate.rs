@@ -7,6 +7,7 @@ use super::{LocatedWord, Narration};
 use crate::data::sample::Task;
 use crate::error::Result;
 use crate::geometry::BoundingBox;
+use crate::model::prompt::adapter::PromptScope;
 
 impl Predictor {
     /// A caption of each image. One that would be longer than the run's narratives may be is cut.
@@ -23,7 +24,8 @@ impl Predictor {
         images: &EncodedImages,
         settings: &TaskSettings,
     ) -> Result<Vec<Narration>> {
-        let state = self.begin(images, &self.whole_images(images, settings)?, 1);
+        let state =
+            self.begin(images, &self.whole_images(images, settings)?, PromptScope::Image, 1);
         let (texts, features) = self.write(state, self.max_text_tokens(settings));
         let corners = self.corners(features);
         Ok(texts
@@ -47,7 +49,7 @@ impl Predictor {
         for start in (0..most).step_by(ROWS_AT_ONCE) {
             let chunk: Vec<_> = rows_from(texts, start).into_iter().map(<[_]>::to_vec).collect();
             let num_rows = chunk.iter().map(Vec::len).max().unwrap_or(0);
-            let state = self.begin(images, &prompts, num_rows);
+            let state = self.begin(images, &prompts, PromptScope::Image, num_rows);
             for (traces, placed) in traces.iter_mut().zip(self.place(state, &chunk, num_rows)) {
                 traces.extend(placed);
             }
@@ -118,7 +120,12 @@ mod tests {
         ids: &[i64],
     ) -> (i64, f32) {
         let settings = predictor.settings(Task::Narrate).unwrap();
-        let state = predictor.begin(images, &predictor.whole_images(images, settings).unwrap(), 1);
+        let state = predictor.begin(
+            images,
+            &predictor.whole_images(images, settings).unwrap(),
+            PromptScope::Image,
+            1,
+        );
         let rows = [ids, ids].concat();
         let text = Tensor::<1, Int>::from_data(rows.as_slice(), &Device::flex());
         let language = predictor.model.language();
@@ -146,7 +153,8 @@ mod tests {
         let images = testing::images(&predictor).unwrap();
         let settings = predictor.settings(Task::Narrate).unwrap();
         let prompts = predictor.whole_images(&images, settings).unwrap();
-        let (texts, features) = predictor.write(predictor.begin(&images, &prompts, 1), 10);
+        let (texts, features) =
+            predictor.write(predictor.begin(&images, &prompts, PromptScope::Image, 1), 10);
         let vocabulary = predictor.tokenizer.vocabulary();
         for (image, text) in texts.iter().enumerate() {
             assert_eq!(text.ids.len(), 10);

@@ -9,6 +9,7 @@ use crate::data::source::TEXT_PLACEHOLDER;
 use crate::error::{Error, Result};
 use crate::geometry::{BoundingBox, Point};
 use crate::model::language::LanguageState;
+use crate::model::prompt::adapter::PromptScope;
 
 /// Rows of an image that are prompted at once: so many prompts of 32 images fit in the memory of a
 /// laptop at the paper's sizes. More rows take more rounds.
@@ -56,6 +57,7 @@ impl Predictor {
         &self,
         images: &EncodedImages,
         prompts: &[Vec<Prompt>],
+        scope: PromptScope,
         num_rows: usize,
     ) -> LanguageState {
         let device = self.device();
@@ -75,7 +77,7 @@ impl Predictor {
         let boxes = tensor(boxes, [images.len(), num_prompts, 4], &device);
         let context = (num_context > 0)
             .then(|| int_tensor(context, [images.len(), num_prompts, num_context], &device));
-        self.model.begin(&images.features, boxes, context, num_rows)
+        self.model.begin(&images.features, boxes, scope, context, num_rows)
     }
 
     /// Reads whole texts, `N` per image, after their prompts; where each token of each is.
@@ -234,7 +236,11 @@ mod tests {
             let texts =
                 per_row(&source, |row| predictor.tokenizer.encode(&row.text, 10).unwrap().ids);
             let images = encode(&predictor, &source);
-            let found = predictor.place(predictor.begin(&images, &prompts, 2), &texts, 2);
+            let found = predictor.place(
+                predictor.begin(&images, &prompts, PromptScope::Image, 2),
+                &texts,
+                2,
+            );
             let expected = as_in_training(&predictor, &source);
             for (found, expected) in found.iter().zip(&expected) {
                 for (found, expected) in found.iter().zip(expected) {

@@ -52,6 +52,7 @@ fn config(dropout: f64) -> PixelLlmConfig {
             num_queries: 3,
             output_width: 12,
             features: PromptFeatures::Both,
+            region_features: PromptFeatures::Sparse,
         },
         language: LanguageConfig::Git(GitConfig {
             width: 16,

@@ -1,5 +1,5 @@
-//! The norm of all gradients together, and clipping to it. Burn's own clipping by norm looks at each
-//! parameter on its own.
+//! The norm of all gradients together, and scaling them to it. Burn's own clipping by norm looks at
+//! each parameter on its own.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -13,7 +13,7 @@ pub fn gradient_norm<M: Module>(module: &M, gradients: &GradientsParams) -> f64 
 }
 
 /// Every gradient of `module` times `factor`.
-pub fn clip_gradients<M: Module>(
+pub fn scale_gradients<M: Module>(
     module: &M,
     gradients: GradientsParams,
     factor: f64,
@@ -69,7 +69,7 @@ mod tests {
         // Weights: (3, 0, 4) twice; biases: 1 twice.
         let norm = gradient_norm(&linear, &gradients);
         assert!((norm - (50f64 + 2.0).sqrt()).abs() < 1e-5, "{norm}");
-        let clipped = clip_gradients(&linear, gradients, 0.5 / norm);
+        let clipped = scale_gradients(&linear, gradients, 0.5 / norm);
         assert!((gradient_norm(&linear, &clipped) - 0.5).abs() < 1e-6);
     }
 }

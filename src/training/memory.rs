@@ -85,7 +85,11 @@ fn activations(config: &PixelLlmConfig, dims: BatchDims) -> usize {
             adapter.num_heads,
         ) + block(cells, 2 * queries, adapter.width, 0, adapter.num_heads));
 
-    let visual = match adapter.features {
+    let features = match dims.prompts {
+        1 => adapter.features,
+        _ => adapter.region_features,
+    };
+    let visual = match features {
         PromptFeatures::Sparse => adapter.num_queries,
         PromptFeatures::Dense => cells,
         PromptFeatures::Both => adapter.num_queries + cells,

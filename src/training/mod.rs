@@ -16,4 +16,5 @@ pub mod run_directory;
 pub mod sources;
 pub mod step;
 pub mod strategy;
+mod terminal;
 pub mod weights;

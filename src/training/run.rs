@@ -110,7 +110,12 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     };
     let model = experiment.model.init(tokenizer.vocabulary(), &device);
     let clip = experiment.optimizer.clip_gradient_norm;
-    let model = TrainingModel::new(model, experiment.losses.clone(), clip);
+    let model = TrainingModel::new(
+        model,
+        experiment.losses.clone(),
+        clip,
+        experiment.training.parallel_parts,
+    );
     let batches = batches(experiment, train.clone(), validation, &tokenizer)?;
     let journal = journal(&run, span, options.dashboard)?;
     let result = launch(experiment, options, &run, state, span, model, batches, device, &journal)?;
@@ -237,6 +242,7 @@ fn launch(
         span,
         checkpoints,
         stop: options.stop.clone(),
+        has_dashboard: options.dashboard == Dashboard::Tui,
         journal: journal.clone(),
     };
     let training = SupervisedTraining::new(run.path(), Arc::new(train), Arc::new(validation))

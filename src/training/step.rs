@@ -1,11 +1,14 @@
 //! One step: losses of a batch, gradients, their norm.
 
+use std::panic::resume_unwind;
+use std::thread;
+
 use burn::module::Module;
-use burn::optim::GradientsParams;
+use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{ExecutionError, Tensor};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 
-use super::gradients::{clip_gradients, gradient_norm};
+use super::gradients::{gradient_norm, scale_gradients};
 use crate::data::batch::{Batch, HostBatch};
 use crate::data::sample::Task;
 use crate::experiment::schema::LossConfig;
@@ -24,6 +27,9 @@ pub struct TrainingModel {
     /// Largest norm of all gradients together.
     #[module(skip)]
     clip_gradient_norm: Option<f64>,
+    /// Parts of a batch that are computed at the same time.
+    #[module(skip)]
+    parallel_parts: usize,
 }
 
 /// Losses of a batch, on its device.
@@ -65,8 +71,13 @@ impl ItemLazy for StepOutput {
 
 impl TrainingModel {
     /// Wraps `model` for training.
-    pub fn new(model: PixelLlm, losses: LossConfig, clip_gradient_norm: Option<f64>) -> Self {
-        Self { model, losses, clip_gradient_norm }
+    pub fn new(
+        model: PixelLlm,
+        losses: LossConfig,
+        clip_gradient_norm: Option<f64>,
+        parallel_parts: usize,
+    ) -> Self {
+        Self { model, losses, clip_gradient_norm, parallel_parts }
     }
 
     /// The losses that the task of a batch has: narratives learn text and points, descriptions text,
@@ -146,20 +157,77 @@ impl Losses {
     }
 }
 
+/// What one part of a batch has: gradients, and what was measured.
+type PartResult = (GradientsParams, StepOutput);
+
+impl TrainingModel {
+    /// Losses and gradients of a part of a batch.
+    fn part(&self, batch: &HostBatch) -> PartResult {
+        let losses = self.losses(self.to_device(batch));
+        let gradients = GradientsParams::from_grads(losses.total.backward(), self);
+        (gradients, losses.measure(batch.task, batch.dims.images, 0.0))
+    }
+
+    /// All parts of a batch, at the same time where there are several.
+    fn parts(&self, batch: &HostBatch) -> Vec<PartResult> {
+        let parts = batch.split(self.parallel_parts);
+        match parts.as_slice() {
+            [whole] => vec![self.part(whole)],
+            parts => thread::scope(|scope| {
+                let threads: Vec<_> =
+                    parts.iter().map(|part| scope.spawn(|| self.part(part))).collect();
+                threads
+                    .into_iter()
+                    .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                    .collect()
+            }),
+        }
+    }
+
+    /// The mean of the gradients, clipped, and its norm before clipping.
+    fn average(&self, mut gradients: Vec<GradientsParams>) -> (GradientsParams, f64) {
+        let share = 1.0 / gradients.len() as f64;
+        let sum = match gradients.len() {
+            1 => gradients.remove(0),
+            _ => {
+                let mut accumulator = GradientsAccumulator::new();
+                gradients.into_iter().for_each(|part| accumulator.accumulate(self, part));
+                accumulator.grads()
+            }
+        };
+        let norm = gradient_norm(self, &sum) * share;
+        let clipping = self.clip_gradient_norm.map_or(1.0, |largest| (largest / norm).min(1.0));
+        let factor = share * clipping;
+        let mean = if factor == 1.0 { sum } else { scale_gradients(self, sum, factor) };
+        (mean, norm)
+    }
+}
+
+/// The mean over parts, each of which had a mean of its own.
+fn mean_output(task: Task, parts: &[StepOutput], gradient_norm: f64) -> StepOutput {
+    let mean = |value: fn(&StepOutput) -> Option<f64>| {
+        let values: Option<Vec<f64>> = parts.iter().map(value).collect();
+        values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
+    };
+    StepOutput {
+        task,
+        loss: parts.iter().map(|part| part.loss).sum::<f64>() / parts.len() as f64,
+        text_loss: mean(|part| part.text_loss),
+        point_loss: mean(|part| part.point_loss),
+        gradient_norm,
+        num_images: parts.iter().map(|part| part.num_images).sum(),
+        samples_per_second: 0.0,
+    }
+}
+
 impl TrainStep for TrainingModel {
     type Input = HostBatch;
     type Output = StepOutput;
 
     fn step(&self, batch: HostBatch) -> TrainOutput<StepOutput> {
-        let losses = self.losses(self.to_device(&batch));
-        let gradients = GradientsParams::from_grads(losses.total.backward(), self);
-        let norm = gradient_norm(self, &gradients);
-        let grads = match self.clip_gradient_norm {
-            Some(largest) if norm > largest => clip_gradients(self, gradients, largest / norm),
-            _ => gradients,
-        };
-        let item = losses.measure(batch.task, batch.dims.images, norm);
-        TrainOutput { grads, item }
+        let (gradients, outputs): (Vec<_>, Vec<_>) = self.parts(&batch).into_iter().unzip();
+        let (grads, norm) = self.average(gradients);
+        TrainOutput { grads, item: mean_output(batch.task, &outputs, norm) }
     }
 }
 

@@ -22,6 +22,7 @@ use super::checkpoint::Checkpoints;
 use super::console::Console;
 use super::record::{Record, RecordLog, StepRecord, ValidationRecord};
 use super::step::{StepOutput, TrainingModel};
+use super::terminal::restore_ctrl_c;
 use crate::data::sample::Task;
 use crate::error::{Error, Result};
 
@@ -62,6 +63,8 @@ pub struct StepLoop {
     pub checkpoints: Arc<Checkpoints>,
     /// Set when the user asks to stop.
     pub stop: Arc<AtomicBool>,
+    /// Whether Burn's dashboard has the terminal.
+    pub has_dashboard: bool,
     /// What is written and shown while training, and how it ended.
     pub journal: Arc<Mutex<Journal>>,
 }
@@ -116,6 +119,9 @@ impl SupervisedLearningStrategy<TrainingModel> for StepLoop {
         starting_epoch: usize,
     ) -> (TrainingModel, Events) {
         learner.fork(&self.device);
+        if self.has_dashboard {
+            restore_ctrl_c();
+        }
         let mut checkpointer = components.checkpointer;
         let mut fit = Fit {
             strategy: self,

@@ -26,8 +26,10 @@ pub struct AdapterConfig {
     pub num_queries: usize,
     /// Width of a visual token handed to the language model.
     pub output_width: usize,
-    /// Which tokens are handed to the language model.
+    /// Which tokens are handed to the language model where the prompt is the whole image.
     pub features: PromptFeatures,
+    /// Which tokens are handed to the language model where the prompt is a region of it.
+    pub region_features: PromptFeatures,
 }
 
 impl Default for AdapterConfig {
@@ -40,8 +42,18 @@ impl Default for AdapterConfig {
             num_queries: 32,
             output_width: 1024,
             features: PromptFeatures::Sparse,
+            region_features: PromptFeatures::Sparse,
         }
     }
+}
+
+/// What prompts are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PromptScope {
+    /// The whole image.
+    Image,
+    /// A region of it.
+    Region,
 }
 
 /// Which tokens of the adapter the language model reads.
@@ -54,6 +66,16 @@ pub enum PromptFeatures {
     Dense,
     /// Queries, then cells.
     Both,
+}
+
+impl PromptFeatures {
+    fn has_queries(self) -> bool {
+        self != Self::Dense
+    }
+
+    fn has_cells(self) -> bool {
+        self != Self::Sparse
+    }
 }
 
 impl AdapterConfig {
@@ -83,8 +105,9 @@ impl AdapterConfig {
     ) -> PromptAdapter {
         let linear = |from, to| dense(from, to, device);
         let queries = [self.num_queries, self.width];
-        let sparse = self.features != PromptFeatures::Dense;
-        let dense = self.features != PromptFeatures::Sparse;
+        let both = [self.features, self.region_features];
+        let sparse = both.iter().any(|features| features.has_queries());
+        let dense = both.iter().any(|features| features.has_cells());
         let two_way = TwoWayConfig {
             depth: self.depth,
             width: self.width,
@@ -103,6 +126,8 @@ impl AdapterConfig {
             two_way: two_way.init(device),
             query_heads: sparse.then(|| QueryHeads::new(self, device)),
             cell_head: dense.then(|| linear(self.width, self.output_width)),
+            features: self.features,
+            region_features: self.region_features,
         }
     }
 }
@@ -119,6 +144,10 @@ pub struct PromptAdapter {
     two_way: TwoWayTransformer,
     query_heads: Option<QueryHeads>,
     cell_head: Option<Linear>,
+    #[module(skip)]
+    features: PromptFeatures,
+    #[module(skip)]
+    region_features: PromptFeatures,
 }
 
 impl PromptAdapter {
@@ -134,6 +163,7 @@ impl PromptAdapter {
         prompts: Tensor<4>,
         grid: Tensor<3>,
         no_mask: Tensor<1>,
+        scope: PromptScope,
     ) -> Tensor<4> {
         let [batch, rows, num_prompts, prompt_width] = prompts.dims();
         let [num_queries, width] = self.queries.dims();
@@ -152,8 +182,14 @@ impl PromptAdapter {
         let keys = keys.reshape([count, num_cells, width]);
         let (queries, keys) = self.two_way.forward(queries, keys, positions);
         let queries = queries.slice([0..count, 0..num_queries, 0..width]);
-        let queries = self.query_heads.as_ref().map(|heads| heads.forward(queries));
-        let keys = self.cell_head.as_ref().map(|head| head.forward(keys));
+        let read = match scope {
+            PromptScope::Image => self.features,
+            PromptScope::Region => self.region_features,
+        };
+        let query_heads = self.query_heads.as_ref().filter(|_| read.has_queries());
+        let cell_head = self.cell_head.as_ref().filter(|_| read.has_cells());
+        let queries = query_heads.map(|heads| heads.forward(queries));
+        let keys = cell_head.map(|head| head.forward(keys));
         let tokens = Tensor::cat([queries, keys].into_iter().flatten().collect(), 1);
         let [_, num_tokens, output_width] = tokens.dims();
         tokens.reshape([batch, rows, num_tokens, output_width])
@@ -210,16 +246,20 @@ mod tests {
                 num_queries: 3,
                 output_width: 10,
                 features,
+                region_features: PromptFeatures::Sparse,
             };
             assert!(config.validate().is_empty());
             let adapter = config.init(5, 6, &device);
-            let tokens = adapter.forward(
-                Tensor::ones([2, 5, 2, 2], &device),
-                Tensor::ones([2, 4, 5, 6], &device),
-                Tensor::ones([6, 2, 2], &device),
-                Tensor::ones([6], &device),
-            );
-            assert_eq!(tokens.dims(), [2, 4, expected, 10]);
+            for (scope, expected) in [(PromptScope::Image, expected), (PromptScope::Region, 3)] {
+                let tokens = adapter.forward(
+                    Tensor::ones([2, 5, 2, 2], &device),
+                    Tensor::ones([2, 4, 5, 6], &device),
+                    Tensor::ones([6, 2, 2], &device),
+                    Tensor::ones([6], &device),
+                    scope,
+                );
+                assert_eq!(tokens.dims(), [2, 4, expected, 10]);
+            }
         }
     }
 }
