@@ -53,8 +53,9 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // What the library has to say goes to standard error as plain lines; RUST_LOG chooses more.
     let terminal = std::io::stderr().is_terminal();
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error,pixelllm=info"));
+    // On a machine without a display, wgpu calls that an error; it is none.
+    let usual = || EnvFilter::new("error,wgpu_hal::gles=off,pixelllm=info");
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| usual());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -141,7 +141,8 @@ fn quoted(text: &str) -> String {
 }
 
 /// What is said where a run was stopped after its last step.
-const NOT_MEASURED: &str = "\nStopped before everything was measured. The weights are there; `pixelllm eval RUN` measures them.";
+const NOT_MEASURED: &str = "\nStopped before everything was measured. The weights are there; \
+                            `pixelllm eval RUN` measures them.";
 
 /// What Ctrl-C and termination signals do.
 struct Signals {
