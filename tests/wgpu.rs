@@ -1,0 +1,119 @@
+//! The same training on a GPU as on the processor. Where there is no GPU, Mesa's software driver
+//! (`apt install mesa-vulkan-drivers`) does; where there is neither, the test says so and ends.
+//!
+//! Each device draws its own random numbers, so that a seed gives other initial weights on each. What
+//! is compared starts from the same checkpoint, and has no dropout.
+#![cfg(feature = "wgpu")]
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use common::{Answer, UNMEASURED, Workshop, set};
+
+/// Whether a command failed because there is no adapter; says so if it is.
+fn has_no_adapter(answer: &Answer) -> bool {
+    let none = answer.code == Some(2) && answer.stderr.contains("no graphics adapter was found");
+    if none {
+        println!("SKIPPED: {}", answer.said());
+    }
+    none
+}
+
+/// Four steps with a checkpoint after each.
+const OVERRIDES: [&str; 5] = [
+    "training.max_steps=4",
+    "training.checkpoint_every_steps=1",
+    "training.keep_checkpoints=4",
+    "training.validation_batches=0",
+    "model.language.dropout=0",
+];
+
+/// The sums of float32 products come out in another order on another device: 1e-6 or so relative,
+/// and exp (softmax, SiLU) and the square root of Adam add as much. Nothing here is a GELU, whose
+/// gradient on WGSL is good to 5e-4 only (`activation = "relu"` everywhere; EVA's SwiGLU has a SiLU).
+/// The first step has seen the same weights, and only its forward pass counts.
+const FORWARD: f64 = 1e-5;
+
+/// Adam divides a gradient by its own size: where it is nothing but rounding, its sign and so the
+/// step, of at most the learning rate, differs between devices. Such weights matter little to the
+/// loss, but more than rounding does. (On llvmpipe no number differed by more than 3e-7.)
+const AFTER_UPDATES: f64 = 1e-4;
+
+#[test]
+fn three_steps_on_wgpu_have_the_losses_of_the_cpu() {
+    let workshop = Workshop::new();
+    if has_no_adapter(&workshop.train("none", &["--dry-run", "--device", "wgpu"])) {
+        return;
+    }
+    let arguments = [set(&OVERRIDES), UNMEASURED.to_vec()].concat();
+    workshop.train("cpu", &arguments).success();
+
+    common::copy(&workshop.path("cpu"), &workshop.path("wgpu"));
+    keep_the_first_checkpoint(&workshop, "wgpu");
+    let begun = Instant::now();
+    workshop.train("wgpu", &[&arguments[..], &["--resume", "--device", "wgpu"]].concat()).success();
+    println!("three steps on wgpu took {:.1} s", begun.elapsed().as_secs_f64());
+
+    let (cpu, wgpu) = (workshop.steps("cpu"), workshop.steps("wgpu"));
+    assert_eq!((cpu.len(), wgpu.len()), (4, 4));
+    assert_eq!(cpu[0], wgpu[0], "the step before the checkpoint was the CPU's");
+    for (cpu, wgpu) in cpu.iter().zip(&wgpu).skip(1) {
+        let tolerance = if cpu["step"] == 2 { FORWARD } else { AFTER_UPDATES };
+        println!("{cpu}\n{wgpu}");
+        assert_eq!((&cpu["step"], &cpu["task"]), (&wgpu["step"], &wgpu["task"]));
+        for key in ["loss", "text_loss", "point_loss"] {
+            assert_close(&cpu[key], &wgpu[key], tolerance, key);
+        }
+        // A backward pass more than the loss.
+        assert_close(&cpu["gradient_norm"], &wgpu["gradient_norm"], AFTER_UPDATES, "gradient_norm");
+    }
+}
+
+/// As if the run had been killed after its first step.
+fn keep_the_first_checkpoint(workshop: &Workshop, run: &str) {
+    let remove = |name: &str| std::fs::remove_file(workshop.path(run).join(name)).unwrap();
+    for later in 2..=4 {
+        remove(&format!("checkpoint/state-{later}.json"));
+    }
+    remove("weights.safetensors");
+}
+
+fn assert_close(cpu: &Value, wgpu: &Value, tolerance: f64, key: &str) {
+    match (cpu.as_f64(), wgpu.as_f64()) {
+        (Some(cpu), Some(wgpu)) => {
+            let difference = (cpu - wgpu).abs() / cpu.abs();
+            println!("{key}: {difference:.1e}");
+            assert!(difference < tolerance, "{key}: {cpu} on cpu, {wgpu} on wgpu");
+        }
+        (None, None) => {}
+        other => panic!("{key}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_build_for_gpus_trains_and_resumes_on_the_processor() {
+    let workshop = Workshop::new();
+    let arguments = [set(&OVERRIDES), UNMEASURED.to_vec()].concat();
+    workshop.train("run", &arguments).success();
+    let uninterrupted = workshop.steps("run");
+    keep_the_first_checkpoint(&workshop, "run");
+    workshop.train("run", &[&arguments[..], &["--resume"]].concat()).success();
+    assert_eq!(workshop.steps("run"), uninterrupted);
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn cuda_without_a_gpu_is_refused_in_one_sentence() {
+    // The environment of these tests hides GPUs from CUDA.
+    let workshop = Workshop::new();
+    let answer = workshop.train("run", &["--device", "cuda"]);
+    let parts =
+        ["device `cuda`: no NVIDIA GPU was found", "help: Check that `nvidia-smi` lists one"];
+    let answer = answer.failure(2, &parts);
+    assert_eq!(answer.stderr.trim().lines().count(), 2, "{}", answer.stderr);
+    assert!(!workshop.path("run").exists());
+}
