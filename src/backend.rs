@@ -23,6 +23,12 @@ mod wgpu;
 const BACKENDS: [(&str, bool); 3] =
     [("cpu", true), ("wgpu", cfg!(feature = "wgpu")), ("cuda", cfg!(feature = "cuda"))];
 
+/// An environment variable and the value with which tensors that are not told their device are on the
+/// processor. Burn has them on a GPU as soon as a backend for one is compiled in, and panics where the
+/// machine has none; when a run is resumed, it makes such tensors (`docs/burn-issues.md`, 3). To be set
+/// before the first thread is started.
+pub const CPU_BY_DEFAULT: (&str, &str) = ("BURN_DEVICE", "flex");
+
 /// Finds the device that `name` asks for, opens it, and returns it without autodiff.
 ///
 /// # Errors

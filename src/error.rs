@@ -150,6 +150,9 @@ fn help_for_io(error: &std::io::Error) -> &'static str {
     match error.kind() {
         std::io::ErrorKind::NotFound => "Check the path; it is relative to the current directory.",
         std::io::ErrorKind::PermissionDenied => "Check the permissions, or choose another place.",
+        std::io::ErrorKind::NotADirectory => {
+            "A part of the path is a file where a folder must be; choose another place."
+        }
         std::io::ErrorKind::StorageFull => "Free some space, or choose another place.",
         _ => "See the message of the operating system above.",
     }

@@ -15,7 +15,16 @@ const NEVER: std::ffi::c_long = -1;
 
 fn main() -> ExitCode {
     keep_memory();
+    default_to_cpu();
     pixelllm::cli::main()
+}
+
+/// Lets a build for GPUs resume on machines without one.
+#[allow(unsafe_code)]
+fn default_to_cpu() {
+    let (variable, value) = pixelllm::backend::CPU_BY_DEFAULT;
+    // SAFETY: no other thread is there that could read the environment.
+    unsafe { std::env::set_var(variable, value) };
 }
 
 /// Keeps what was freed: by default mimalloc gives it back within 10 ms, and a training step pays for

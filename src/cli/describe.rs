@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::loaded_run::RunArguments;
 use super::picture::PictureArguments;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::geometry::BoundingBox;
 use crate::report::overlay;
 
@@ -18,7 +18,12 @@ pub(super) struct Describe {
     #[command(flatten)]
     picture: PictureArguments,
     /// The region: left, top, right and bottom edge in pixels of the image
-    #[arg(long = "box", value_name = "X0,Y0,X1,Y1", value_parser = parse_box)]
+    #[arg(
+        long = "box",
+        value_name = "X0,Y0,X1,Y1",
+        value_parser = parse_box,
+        allow_hyphen_values = true
+    )]
     region: BoundingBox,
 }
 
@@ -28,6 +33,9 @@ impl Describe {
         let picture = self.picture.read(loaded.predictor.canvas_px())?;
         let (width, height) = picture.image.dimensions();
         let region = self.region.scale(1.0 / width as f32, 1.0 / height as f32);
+        if region.intersection(BoundingBox::UNIT) == 0.0 {
+            return Err(outside(self.region, width, height));
+        }
         let images = loaded.predictor.encode(&[picture.canvas])?;
         let descriptions = loaded.predictor.describe(&images, &[vec![region]])?;
         for description in descriptions.iter().flatten() {
@@ -35,6 +43,16 @@ impl Describe {
             self.picture.answer("describe", description, &description.caption, &drawn)?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn outside(region: BoundingBox, width: u32, height: u32) -> Error {
+    let [x0, y0, x1, y1] = region.to_array();
+    Error::Usage {
+        problem: format!(
+            "the box {x0},{y0},{x1},{y1} is outside the image of {width} × {height} pixels"
+        ),
+        help: format!("Give edges from 0,0 to {width},{height}."),
     }
 }
 

@@ -12,6 +12,7 @@ mod narrate;
 mod picture;
 mod train;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -51,11 +52,14 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // What the library has to say goes to standard error as plain lines; RUST_LOG chooses more.
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error,pixelllm=info"));
+    let terminal = std::io::stderr().is_terminal();
+    // On a machine without a display, wgpu calls that an error; it is none.
+    let usual = || EnvFilter::new("error,wgpu_hal::gles=off,pixelllm=info");
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| usual());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(terminal)
         .without_time()
         .with_target(false)
         .init();
@@ -63,10 +67,22 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let code = u8::try_from(error.exit_code()).unwrap_or(1);
-            eprintln!("{:?}", miette::Report::new(error));
+            eprintln!("{:?}", report(error, terminal));
             ExitCode::from(code)
         }
     }
+}
+
+/// What went wrong and what to do about it. Messages name their cause themselves. Lines are broken for
+/// a terminal only, so that the paths in a log are whole.
+fn report(error: crate::Error, terminal: bool) -> miette::Report {
+    let handler = move || {
+        let options = miette::MietteHandlerOpts::new().without_cause_chain();
+        options.wrap_lines(terminal).break_words(false).build()
+    };
+    // Fails where somebody has set one already, who then has a better idea.
+    let _ = miette::set_hook(Box::new(move |_| Box::new(handler())));
+    miette::Report::new(error)
 }
 
 fn run(command: Command) -> Result<ExitCode> {

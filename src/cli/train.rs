@@ -77,29 +77,34 @@ impl DashboardChoice {
 impl Train {
     pub(super) fn run(mut self) -> Result<ExitCode> {
         self.overrides.extend(self.device.iter().map(|device| format!("device={device}")));
-        let command = format!("pixelllm train {}", self.experiment.display());
+        let command = self.command();
         let experiment = experiment::load(&self.experiment, &self.overrides)?;
         if self.dry_run {
             dry_run::print(&experiment)?;
             return Ok(ExitCode::SUCCESS);
         }
+        let signals = Signals::listen()?;
         let options = RunOptions {
             directory: self.out,
             resume: self.resume,
             dashboard: self.dashboard.resolve()?,
-            stop: stop_on_signal()?,
+            stop: signals.stop.clone(),
         };
         match run::train(&experiment, &options)? {
             Outcome::Stopped { run, step } => {
                 println!(
                     "Stopped after {step} steps, with a checkpoint. Go on with:\n  \
-                     pixelllm train {} --resume --out {}",
-                    self.experiment.display(),
-                    run.path().display()
+                     {command} --resume --out {}",
+                    quoted(&run.path().to_string_lossy())
                 );
                 Ok(ExitCode::from(INTERRUPTED))
             }
             Outcome::Finished(trained) => {
+                signals.trained.store(true, Ordering::Relaxed);
+                if signals.stop.load(Ordering::Relaxed) {
+                    eprintln!("{NOT_MEASURED}");
+                    return Ok(ExitCode::from(INTERRUPTED));
+                }
                 let sources = &experiment.data.sources;
                 let predictor = Predictor::new(&trained.model, trained.tokenizer, sources);
                 let measured = Measured {
@@ -117,19 +122,67 @@ impl Train {
     }
 }
 
-/// Set by the first Ctrl-C or termination signal; the second one ends the process.
-fn stop_on_signal() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let seen = stop.clone();
-    ctrlc::set_handler(move || {
-        if seen.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED.into());
-        }
-        eprintln!("\nStopping after this step, with a checkpoint. Again to stop at once.");
-    })
-    .map_err(|error| Error::Compute {
-        problem: format!("cannot listen for Ctrl-C: {error}"),
-        help: "Report this as a bug.".into(),
-    })?;
-    Ok(stop)
+impl Train {
+    /// What trains the same again, for a shell.
+    fn command(&self) -> String {
+        let overrides = self.overrides.iter().map(|text| format!(" --set {}", quoted(text)));
+        let experiment = self.experiment.to_string_lossy();
+        format!("pixelllm train {}{}", quoted(&experiment), overrides.collect::<String>())
+    }
+}
+
+/// In single quotes where a shell would not take the text as it is.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+%@".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_string(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
+/// What is said where a run was stopped after its last step.
+const NOT_MEASURED: &str = "\nStopped before everything was measured. The weights are there; \
+                            `pixelllm eval RUN` measures them.";
+
+/// What Ctrl-C and termination signals do.
+struct Signals {
+    /// Set by the first one; the second one ends the process.
+    stop: Arc<AtomicBool>,
+    /// Set when there is nothing left to lose: then the first one ends the process.
+    trained: Arc<AtomicBool>,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let signals = Self { stop: Arc::default(), trained: Arc::default() };
+        let (stop, trained) = (signals.stop.clone(), signals.trained.clone());
+        ctrlc::set_handler(move || {
+            if trained.load(Ordering::Relaxed) {
+                eprintln!("{NOT_MEASURED}");
+                std::process::exit(INTERRUPTED.into());
+            }
+            if stop.swap(true, Ordering::Relaxed) {
+                std::process::exit(INTERRUPTED.into());
+            }
+            eprintln!("\nStopping after this step, with a checkpoint. Again to stop at once.");
+        })
+        .map_err(|error| Error::Compute {
+            problem: format!("cannot listen for Ctrl-C: {error}"),
+            help: "Report this as a bug.".into(),
+        })?;
+        Ok(signals)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_quoted_where_a_shell_would_change_it() {
+        assert_eq!(quoted("runs/a-1.toml"), "runs/a-1.toml");
+        assert_eq!(quoted("data.splits.evaluation=[]"), "'data.splits.evaluation=[]'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
 }

@@ -129,7 +129,11 @@ mod tests {
 
     #[test]
     fn errors_are_better_when_low_and_the_rest_when_high() {
-        assert_eq!(row("trace_error", 0.1, Some(0.2)).verdict(), Some(Verdict::Better));
+        for error in ["trace_error", "trace_error_vs_mean_box", "center_error", "point_l1"] {
+            assert_eq!(row(error, 0.1, Some(0.2)).verdict(), Some(Verdict::Better), "{error}");
+            assert_eq!(row(error, 0.3, Some(0.2)).verdict(), Some(Verdict::Worse), "{error}");
+        }
+        assert_eq!(row("token_f1", 0.3, Some(0.2)).verdict(), Some(Verdict::Better));
         assert_eq!(row("mean_iou", 0.1, Some(0.2)).verdict(), Some(Verdict::Worse));
         assert_eq!(row("mean_iou", 0.2, Some(0.2)).verdict(), Some(Verdict::Equal));
         assert_eq!(row("mean_iou", 0.2, None).verdict(), None);

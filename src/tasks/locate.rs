@@ -22,6 +22,11 @@ impl Predictor {
     ) -> Result<Vec<Vec<Location>>> {
         let settings = self.settings(Task::Locate)?;
         check_one_list_per_image(images, expressions)?;
+        // As the readers of annotations have it.
+        let has_words = |text: &&String| text.chars().any(char::is_alphanumeric);
+        if let Some(text) = expressions.iter().flatten().find(|text| !has_words(text)) {
+            return Err(no_words(text));
+        }
         self.locate_as(images, expressions, settings)
     }
 
@@ -80,13 +85,17 @@ impl Predictor {
     fn expression(&self, text: &str, settings: &TaskSettings) -> Result<Vec<i64>> {
         let mut encoded = self.tokenizer.encode(text, self.max_text_tokens(settings))?;
         let Some(last) = encoded.offsets.iter().rposition(Option::is_some) else {
-            return Err(Error::Usage {
-                problem: format!("the text {text:?} has no words"),
-                help: "Give at least one word.".into(),
-            });
+            return Err(no_words(text));
         };
         encoded.ids.truncate(last + 1);
         Ok(encoded.ids)
+    }
+}
+
+fn no_words(text: &str) -> Error {
+    Error::Usage {
+        problem: format!("the text {text:?} has no words"),
+        help: "Give at least one word.".into(),
     }
 }
 

@@ -143,21 +143,22 @@ fn open_directory(
 ) -> Result<(RunDirectory, Option<CheckpointState>)> {
     let default = || experiment.output.join(&experiment.name);
     let path = options.directory.clone().unwrap_or_else(default);
-    let run = RunDirectory::create(path)?;
-    match (run.has_run(), options.resume) {
-        (false, false) => Ok((run, None)),
+    let has_run = RunDirectory::open(&path).is_ok();
+    match (has_run, options.resume) {
+        (false, false) => Ok((RunDirectory::create(path)?, None)),
         (true, false) => Err(Error::Run {
-            path: run.path().into(),
+            path,
             problem: "holds a run already".into(),
             help: "Go on with --resume, choose another place with --out, or delete the folder."
                 .into(),
         }),
         (false, true) => Err(Error::Run {
-            path: run.path().into(),
+            path,
             problem: "holds no run to resume".into(),
-            help: "Train without --resume first.".into(),
+            help: "Train without --resume first, or name its folder with --out.".into(),
         }),
         (true, true) => {
+            let run = RunDirectory::create(path)?;
             resume::check_same(&run, experiment)?;
             let state = checkpoint::latest(&run.checkpoints())?;
             if state.is_none() {

@@ -165,7 +165,8 @@ fn file_names(id: &Id) -> Vec<String> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Narrative, Fault> {
-    let line: Line = serde_json::from_slice(bytes).map_err(|error| record::json_fault(&error))?;
+    let line: Line = serde_json::from_slice(bytes.trim_ascii_end())
+        .map_err(|error| record::json_fault(&error))?;
     record::check_has_words(&line.caption)?;
     let trace = Trace::new(&line.traces).ok_or_else(|| {
         let num_points: usize = line.traces.iter().map(Vec::len).sum();

@@ -31,10 +31,14 @@ impl fmt::Display for Id {
     }
 }
 
-/// What is wrong with a record that JSON says cannot be read.
+/// What is wrong with a line that JSON says cannot be read. Lines of the line, which serde_json counts,
+/// would be taken for those of the file.
 pub(super) fn json_fault(error: &serde_json::Error) -> Fault {
     let reason = if error.is_data() { Reason::BrokenRecord } else { Reason::BrokenJson };
-    Fault::new(reason, error.to_string())
+    let (text, column) = (error.to_string(), error.column());
+    let place = format!(" at line {} column {column}", error.line());
+    let text = text.strip_suffix(&place).unwrap_or(&text);
+    Fault::new(reason, format!("{text} at column {column}"))
 }
 
 /// Refuses texts without a letter or digit.
@@ -181,6 +185,14 @@ mod tests {
         let fine: Vec<_> = records.iter().map(|r| r.record.is_ok()).collect();
         assert_eq!(fine, [true, false, false, true]);
         assert_eq!(records[2].id, Some(Id::Number(7)));
+    }
+
+    #[test]
+    fn a_broken_line_says_its_column_only() {
+        let error = serde_json::from_str::<Value>("{\"a\": 1").unwrap_err();
+        let Fault { reason, message } = json_fault(&error);
+        assert_eq!(reason, Reason::BrokenJson);
+        assert_eq!(message, "EOF while parsing an object at column 7");
     }
 
     #[test]
