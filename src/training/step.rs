@@ -169,7 +169,7 @@ impl TrainingModel {
 
     /// All parts of a batch, at the same time where there are several. Each has leaves of its own:
     /// graphs that share leaves are one graph to Burn, and two threads on one graph can wait for each
-    /// other for ever (`docs/burn-issues.md`).
+    /// other for ever (`docs/burn-issues.md`, 4).
     fn parts(&self, batch: &HostBatch) -> Vec<PartResult> {
         let parts = batch.split(self.parallel_parts);
         match parts.as_slice() {
