@@ -18,6 +18,32 @@ const SOURCES: u64 = 0;
 const ORDER: u64 = 1;
 const ROWS: u64 = 2;
 
+/// A source in a mixture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MixedSource {
+    /// How many samples it has.
+    pub num_samples: usize,
+    /// How often a batch is of it, relative to the others.
+    pub weight: f64,
+    /// Steps that come before its first batch.
+    pub first_step: usize,
+}
+
+/// Weights of the sources at `step`, and the step at which the next source joins.
+fn phase(sources: &[MixedSource], step: usize) -> Result<(WeightedIndex<f64>, usize)> {
+    let joined = |source: &MixedSource| source.first_step <= step;
+    let weights = sources.iter().map(|s| if joined(s) { s.weight } else { 0.0 });
+    let weighted = WeightedIndex::new(weights).map_err(|error| Error::Usage {
+        problem: format!("no source can be drawn at step {step}: {error}"),
+        help:
+            "Give at least one of data.sources a positive weight and a first_step of 0, and none \
+               a negative weight."
+                .into(),
+    })?;
+    let later = sources.iter().filter(|source| !joined(source)).map(|source| source.first_step);
+    Ok((weighted, later.min().unwrap_or(usize::MAX)))
+}
+
 /// The plan of a run.
 #[derive(Debug, Clone)]
 pub struct Mixture {
@@ -32,31 +58,29 @@ pub struct Mixture {
 }
 
 impl Mixture {
-    /// A plan for `num_steps` steps of `batch_size` images over sources of `sizes` samples.
+    /// A plan for `num_steps` steps of `batch_size` images.
     ///
     /// # Errors
-    /// [`Error::Usage`] where no source has a positive weight.
+    /// [`Error::Usage`] where, at some step, no source has a positive weight.
     pub fn new(
         seed: u64,
         batch_size: usize,
-        sizes: Vec<usize>,
-        weights: &[f64],
+        sources: &[MixedSource],
         num_steps: usize,
     ) -> Result<Self> {
-        let weighted = WeightedIndex::new(weights).map_err(|error| Error::Usage {
-            problem: format!("no source can be drawn: {error}"),
-            help: "Give at least one of data.sources a positive weight, and none a negative one."
-                .into(),
-        })?;
         let mut rng = stream(seed, SOURCES, 0, 0);
-        let mut counts = vec![0; sizes.len()];
-        let draws = (0..num_steps).map(|_| {
-            let source = weighted.sample(&mut rng);
-            counts[source] += 1;
-            (source, counts[source] - 1)
-        });
-        let draws = draws.collect();
-        let epochs = vec![None; sizes.len()];
+        let mut counts = vec![0; sources.len()];
+        let mut draws = Vec::with_capacity(num_steps);
+        while draws.len() < num_steps {
+            let (weighted, until) = phase(sources, draws.len())?;
+            for _ in draws.len()..until.min(num_steps) {
+                let source = weighted.sample(&mut rng);
+                counts[source] += 1;
+                draws.push((source, counts[source] - 1));
+            }
+        }
+        let sizes = sources.iter().map(|source| source.num_samples).collect();
+        let epochs = vec![None; sources.len()];
         Ok(Self { seed, batch_size, sizes, draws, epochs })
     }
 
@@ -103,8 +127,12 @@ fn stream(seed: u64, purpose: u64, source: u64, draw: u64) -> ChaCha8Rng {
 mod tests {
     use super::*;
 
+    fn source(num_samples: usize, weight: f64, first_step: usize) -> MixedSource {
+        MixedSource { num_samples, weight, first_step }
+    }
+
     fn plan(seed: u64) -> Mixture {
-        Mixture::new(seed, 4, vec![10, 7], &[1.0, 3.0], 200).unwrap()
+        Mixture::new(seed, 4, &[source(10, 1.0, 0), source(7, 3.0, 0)], 200).unwrap()
     }
 
     #[test]
@@ -144,7 +172,18 @@ mod tests {
 
     #[test]
     fn no_weight_is_an_error() {
-        assert!(Mixture::new(0, 1, vec![1], &[0.0], 1).is_err());
-        assert!(Mixture::new(0, 1, vec![1], &[-1.0], 1).is_err());
+        assert!(Mixture::new(0, 1, &[source(1, 0.0, 0)], 1).is_err());
+        assert!(Mixture::new(0, 1, &[source(1, -1.0, 0)], 1).is_err());
+        assert!(Mixture::new(0, 1, &[source(1, 1.0, 5)], 9).is_err(), "nothing to begin with");
+    }
+
+    #[test]
+    fn a_source_joins_at_its_first_step() {
+        let sources = [source(4, 1.0, 0), source(4, 9.0, 50)];
+        let mut mixture = Mixture::new(1, 2, &sources, 200).unwrap();
+        let drawn: Vec<usize> = (0..200).map(|step| mixture.step(step).unwrap().0).collect();
+        assert!(drawn[..50].iter().all(|source| *source == 0));
+        let later = drawn[50..].iter().filter(|source| **source == 1).count();
+        assert!((120..150).contains(&later), "{later} of 150 by weights 1 and 9");
     }
 }

@@ -25,6 +25,9 @@ pub struct SourceConfig {
     /// How often a batch is of this source, relative to the others.
     #[serde(default = "one")]
     pub weight: f64,
+    /// Steps that come before its first batch: what is learnt first makes the rest easier.
+    #[serde(default)]
+    pub first_step: usize,
     /// Texts per image and step, drawn at random where there are more.
     #[serde(default = "one_row")]
     pub rows_per_image: usize,

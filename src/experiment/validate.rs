@@ -198,6 +198,7 @@ mod tests {
             annotations: "{split}.json".into(),
             images: "images".into(),
             weight: 1.0,
+            first_step: 0,
             rows_per_image: 1,
             max_text_tokens: 16,
             prompt: String::new(),

@@ -75,6 +75,7 @@ pub(super) fn source_config(task: Task) -> SourceConfig {
         annotations: String::new(),
         images: String::new(),
         weight: 1.0,
+        first_step: 0,
         rows_per_image: 1,
         max_text_tokens: 10,
         prompt: if task == Task::Locate { "where is {text}".into() } else { String::new() },

@@ -27,7 +27,7 @@ use super::step::TrainingModel;
 use super::strategy::{Journal, Span, StepLoop};
 use super::{optimizer, resume, weights};
 use crate::data::loader::Batches;
-use crate::data::mixture::Mixture;
+use crate::data::mixture::{MixedSource, Mixture};
 use crate::data::source::Source;
 use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
@@ -178,10 +178,13 @@ fn batches(
 ) -> Result<[Batches; 2]> {
     let config = &experiment.training;
     let collator = Arc::new(sources::collator(experiment, tokenizer.clone()));
-    let weights: Vec<f64> = train.iter().map(|source| source.config.weight).collect();
-    let sizes = train.iter().map(|source| source.samples.len()).collect();
-    let mixture =
-        Mixture::new(experiment.seed, config.batch_size, sizes, &weights, config.max_steps)?;
+    let mixed = train.iter().map(|source| MixedSource {
+        num_samples: source.samples.len(),
+        weight: source.config.weight,
+        first_step: source.config.first_step,
+    });
+    let mixed: Vec<_> = mixed.collect();
+    let mixture = Mixture::new(experiment.seed, config.batch_size, &mixed, config.max_steps)?;
     Ok([
         Batches::mixed(
             Arc::new(train),

@@ -5,7 +5,7 @@ use std::thread;
 
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::{ExecutionError, Tensor};
+use burn::tensor::{Device, ExecutionError, Tensor};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 
 use super::gradients::{gradient_norm, scale_gradients};
@@ -135,9 +135,8 @@ impl TrainingModel {
     }
 
     /// Where the model is.
-    fn to_device(&self, batch: &HostBatch) -> Batch {
-        let device = self.devices().into_iter().next().unwrap_or_default();
-        batch.to_device(&device)
+    fn device(&self) -> Device {
+        self.devices().into_iter().next().unwrap_or_default()
     }
 }
 
@@ -163,19 +162,27 @@ type PartResult = (GradientsParams, StepOutput);
 impl TrainingModel {
     /// Losses and gradients of a part of a batch.
     fn part(&self, batch: &HostBatch) -> PartResult {
-        let losses = self.losses(self.to_device(batch));
+        let losses = self.losses(batch.to_device(&self.device()));
         let gradients = GradientsParams::from_grads(losses.total.backward(), self);
         (gradients, losses.measure(batch.task, batch.dims.images, 0.0))
     }
 
-    /// All parts of a batch, at the same time where there are several.
+    /// All parts of a batch, at the same time where there are several. Each has leaves of its own:
+    /// graphs that share leaves are one graph to Burn, and two threads on one graph can wait for each
+    /// other for ever (`docs/burn-issues.md`, 4).
     fn parts(&self, batch: &HostBatch) -> Vec<PartResult> {
         let parts = batch.split(self.parallel_parts);
         match parts.as_slice() {
             [whole] => vec![self.part(whole)],
             parts => thread::scope(|scope| {
-                let threads: Vec<_> =
-                    parts.iter().map(|part| scope.spawn(|| self.part(part))).collect();
+                let device = self.device();
+                let threads: Vec<_> = parts
+                    .iter()
+                    .map(|part| {
+                        let replica = self.clone().fork(&device);
+                        scope.spawn(move || replica.part(part))
+                    })
+                    .collect();
                 threads
                     .into_iter()
                     .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
@@ -236,6 +243,6 @@ impl InferenceStep for TrainingModel {
     type Output = StepOutput;
 
     fn step(&self, batch: HostBatch) -> StepOutput {
-        self.losses(self.to_device(&batch)).measure(batch.task, batch.dims.images, 0.0)
+        self.losses(batch.to_device(&self.device())).measure(batch.task, batch.dims.images, 0.0)
     }
 }
