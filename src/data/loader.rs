@@ -92,7 +92,7 @@ impl DataLoader<HostBatch> for Batches {
         let (sender, receiver) = sync_channel(self.prefetch);
         let (mut make, range) = (self.maker(), self.range.clone());
         thread::spawn(move || {
-            for batch in range.map_while(|step| make(step)) {
+            for batch in range.map_while(&mut make) {
                 let failed = batch.is_err();
                 // The receiver is gone when the run was stopped.
                 if sender.send(batch).is_err() || failed {

@@ -220,7 +220,7 @@ mod tests {
                 }),
                 ..VisionConfig::default()
             },
-            location: LocationConfig { width: 8, ..LocationConfig::default() },
+            location: LocationConfig { width: 8 },
             adapter: AdapterConfig {
                 depth: 1,
                 width: 16,

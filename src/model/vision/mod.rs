@@ -22,7 +22,7 @@ use sam::{Sam, SamConfig};
 /// Mean and standard deviation of RGB for EVA-02 (those of CLIP), on pixels from 0 to 255.
 const EVA_PIXELS: PixelStatistics = PixelStatistics {
     mean: [0.481_454_66 * 255.0, 0.457_827_5 * 255.0, 0.408_210_73 * 255.0],
-    deviation: [0.268_629_54 * 255.0, 0.261_302_58 * 255.0, 0.275_777_11 * 255.0],
+    deviation: [0.268_629_54 * 255.0, 0.261_302_6 * 255.0, 0.275_777_1 * 255.0],
 };
 /// The same for SAM (those of ImageNet).
 const SAM_PIXELS: PixelStatistics =
@@ -32,9 +32,9 @@ const SAM_PIXELS: PixelStatistics =
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct VisionConfig {
-    /// The EVA-02 encoder (semantics); leave out for none.
+    /// The EVA-02 encoder (semantics); `false` for none.
     pub eva: Option<EvaConfig>,
-    /// The SAM encoder (localisation); leave out for none.
+    /// The SAM encoder (localisation); `false` for none.
     pub sam: Option<SamConfig>,
     /// The grid on which maps are fused.
     pub fusion: FusionGrid,
