@@ -160,6 +160,7 @@ mod tests {
 
     use super::*;
     use crate::data::alignment::Alignment;
+    use crate::data::batch::prompt_scope;
     use crate::data::collate::{Collator, RowChoice};
     use crate::data::sample::{Row, Task};
     use crate::data::source::Source;
@@ -237,7 +238,7 @@ mod tests {
                 per_row(&source, |row| predictor.tokenizer.encode(&row.text, 10).unwrap().ids);
             let images = encode(&predictor, &source);
             let found = predictor.place(
-                predictor.begin(&images, &prompts, PromptScope::Image, 2),
+                predictor.begin(&images, &prompts, prompt_scope(task), 2),
                 &texts,
                 2,
             );
