@@ -297,9 +297,10 @@ mod tests {
 
     #[test]
     fn the_same_texts_give_the_same_ids_in_any_order() {
-        let ids = |texts: &[&str]| Tokenizer::train(texts, 60).unwrap().inner.get_vocab(true);
+        let ids = |texts: &[&str]| Tokenizer::train(texts, 45).unwrap().inner.get_vocab(true);
         let first = ids(&TEXTS);
-        assert_eq!(first.len(), 60);
+        // Full: there are more pairs than places, and some are as frequent as others.
+        assert_eq!(first.len(), 45);
         let mut reversed = TEXTS;
         reversed.reverse();
         for _ in 0..3 {

@@ -236,11 +236,12 @@ mod tests {
             let texts =
                 per_row(&source, |row| predictor.tokenizer.encode(&row.text, 10).unwrap().ids);
             let images = encode(&predictor, &source);
-            let found = predictor.place(
-                predictor.begin(&images, &prompts, PromptScope::Image, 2),
-                &texts,
-                2,
-            );
+            let scope = match task {
+                Task::Describe => PromptScope::Region,
+                Task::Narrate | Task::Locate => PromptScope::Image,
+            };
+            let state = predictor.begin(&images, &prompts, scope, 2);
+            let found = predictor.place(state, &texts, 2);
             let expected = as_in_training(&predictor, &source);
             for (found, expected) in found.iter().zip(&expected) {
                 for (found, expected) in found.iter().zip(expected) {
