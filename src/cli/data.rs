@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use super::output::say;
 use crate::data::shapes::{self, Made, ShapesConfig};
 use crate::error::Result;
 
@@ -44,8 +45,8 @@ impl Shapes {
             None => config,
         };
         match shapes::ensure(&self.out, &config)? {
-            Made::Now => println!("made {}", self.out.display()),
-            Made::AlreadyThere => println!("{} is there already", self.out.display()),
+            Made::Now => say(format_args!("made {}", self.out.display())),
+            Made::AlreadyThere => say(format_args!("{} is there already", self.out.display())),
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::output::say;
 use crate::data::batch::BatchDims;
 use crate::error::Result;
 use crate::experiment::{self, Experiment};
@@ -12,13 +13,13 @@ use crate::training::parameters::{ParameterCount, total};
 /// Prints what `experiment` would train.
 pub(super) fn print(experiment: &Experiment) -> Result<()> {
     let dry_run = DryRun::new(experiment)?;
-    println!("{}", experiment::to_toml(experiment)?);
-    println!("{}\n", parameter_table(&dry_run.parameters));
-    println!("vocabulary: {} ids\n", dry_run.vocabulary_size);
+    say(experiment::to_toml(experiment)?);
+    say(format_args!("{}\n", parameter_table(&dry_run.parameters)));
+    say(format_args!("vocabulary: {} ids\n", dry_run.vocabulary_size));
     for (task, num_images, dims) in &dry_run.batches {
-        println!("{} ({num_images} images): {}", task.name(), shapes(dims));
+        say(format_args!("{} ({num_images} images): {}", task.name(), shapes(dims)));
     }
-    println!("\n{}", memory_table(&dry_run.memory));
+    say(format_args!("\n{}", memory_table(&dry_run.memory)));
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::output::say;
 use crate::error::Result;
 use crate::experiment;
 
@@ -17,7 +18,7 @@ pub(super) enum ExperimentCommand {
 impl ExperimentCommand {
     pub(super) fn run(self) -> Result<ExitCode> {
         match self {
-            Self::Reference => print!("{}", experiment::reference::markdown()),
+            Self::Reference => say(experiment::reference::markdown().trim_end()),
         }
         Ok(ExitCode::SUCCESS)
     }

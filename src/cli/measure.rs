@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::output::say;
 use crate::data::source::Source;
 use crate::data::transform::open_image;
 use crate::error::Result;
@@ -34,13 +35,13 @@ impl Measured<'_> {
     /// overlays and `report.html`.
     pub(super) fn evaluate_and_report(&self) -> Result<()> {
         let outcome = self.evaluate()?;
-        println!("{}", evaluation_table(&outcome.evaluation));
+        say(evaluation_table(&outcome.evaluation));
         for note in &outcome.notes {
-            println!("note: {note}");
+            say(format_args!("note: {note}"));
         }
         write_json(&self.run.evaluation(), &outcome.evaluation)?;
         let page = self.report(outcome)?;
-        println!("\nLook at {}", page.display());
+        say(format_args!("\nLook at {}", page.display()));
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod loaded_run;
 mod locate;
 mod measure;
 mod narrate;
+mod output;
 mod picture;
 mod train;
 

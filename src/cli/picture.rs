@@ -6,6 +6,7 @@ use clap::Args;
 use image::RgbImage;
 use serde::Serialize;
 
+use super::output::say;
 use crate::data::transform::{Canvas, from_image, open_image};
 use crate::error::{Error, Result};
 
@@ -52,9 +53,9 @@ impl PictureArguments {
                 problem: format!("the answer cannot be written as JSON: {error}"),
                 help: "Report this as a bug.".into(),
             })?;
-            println!("{json}");
+            say(json);
         } else {
-            println!("{text}\n\nDrawn in {}", path.display());
+            say(format_args!("{text}\n\nDrawn in {}", path.display()));
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 
 use super::dry_run;
 use super::measure::Measured;
+use super::output::say;
 use crate::error::{Error, Result};
 use crate::experiment;
 use crate::tasks::predictor::Predictor;
@@ -92,11 +93,11 @@ impl Train {
         };
         match run::train(&experiment, &options)? {
             Outcome::Stopped { run, step } => {
-                println!(
+                say(format_args!(
                     "Stopped after {step} steps, with a checkpoint. Go on with:\n  \
                      {command} --resume --out {}",
                     quoted(&run.path().to_string_lossy())
-                );
+                ));
                 Ok(ExitCode::from(INTERRUPTED))
             }
             Outcome::Finished(trained) => {

@@ -1,5 +1,6 @@
 //! Plain progress lines, for logs and terminals without a dashboard.
 
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use super::record::{StepRecord, ValidationRecord};
@@ -29,18 +30,18 @@ impl Console {
             return;
         }
         self.printed = Some(Instant::now());
-        println!("{}", self.line(record, self.started.elapsed(), resident_memory()));
+        print_line(&self.line(record, self.started.elapsed(), resident_memory()));
     }
 
     /// A line about the validation split.
     pub fn validation(&self, record: &ValidationRecord) {
         let parts = parts(record.text_loss, record.point_loss);
-        println!(
+        print_line(&format!(
             "step {:>6} validation {:<8} loss {:.4}{parts}",
             record.step,
             record.task.name(),
             record.loss
-        );
+        ));
     }
 
     fn line(&self, record: &StepRecord, elapsed: Duration, memory: Option<usize>) -> String {
@@ -63,6 +64,11 @@ impl Console {
             clock(left),
         )
     }
+}
+
+/// Prints a line. A reader that has gone away (`| head`) is no reason to stop training.
+fn print_line(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 fn parts(text: Option<f64>, point: Option<f64>) -> String {
