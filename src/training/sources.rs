@@ -6,7 +6,7 @@ use crate::data::collate::Collator;
 use crate::data::shapes;
 use crate::data::source::Source;
 use crate::data::tokenizer::Tokenizer;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::experiment::schema::DataConfig;
 
@@ -65,8 +65,8 @@ pub fn collator(experiment: &Experiment, tokenizer: Tokenizer) -> Collator {
 /// The device of the experiment, seeded.
 ///
 /// # Errors
-/// [`Error::Device`] where it is not to be had.
-pub fn seeded_device(experiment: &Experiment) -> Result<Device, Error> {
+/// [`Error::Device`](crate::Error::Device) where it is not to be had.
+pub fn seeded_device(experiment: &Experiment) -> Result<Device> {
     let device = crate::backend::device(&experiment.device)?;
     device.seed(experiment.seed);
     Ok(device)
