@@ -246,3 +246,70 @@ impl InferenceStep for TrainingModel {
         self.losses(batch.to_device(&self.device())).measure(batch.task, batch.dims.images, 0.0)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::data::batch::BatchDims;
+    use crate::model::language::Vocabulary;
+    use crate::model::pixel_llm::PixelLlmConfig;
+
+    const SIZES: &str = r#"
+        canvas_px = 8
+        vision.eva = { width = 8, depth = 1, num_heads = 2, patch_px = 4, pretrain_image_px = 8, drop_path = 0.0 }
+        vision.sam = { width = 8, depth = 1, num_heads = 2, patch_px = 4, pretrain_image_px = 8, window_tokens = 2, global_blocks = [], output_channels = 4, drop_path = 0.0 }
+        vision.fusion = "largest"
+        location.width = 8
+        adapter = { depth = 1, width = 8, num_heads = 2, mlp_width = 8, num_queries = 2, output_width = 8 }
+        language = { kind = "git", width = 8, depth = 1, num_heads = 2, mlp_width = 8, max_positions = 8, dropout = 0.0 }
+        points = { hidden_width = 8 }
+    "#;
+
+    /// Two images that are the same, of which each has one text.
+    fn batch() -> HostBatch {
+        let dims = BatchDims {
+            images: 2,
+            canvas_px: 8,
+            rows: 1,
+            prompts: 1,
+            text_tokens: 4,
+            context_tokens: 0,
+        };
+        let image: Vec<f32> = (0..3 * 8 * 8).map(|i| (i * 7 % 256) as f32).collect();
+        HostBatch {
+            task: Task::Narrate,
+            dims,
+            images: image.repeat(2),
+            sizes: vec![8.0; 4],
+            prompt_boxes: [0.0, 0.0, 8.0, 8.0].repeat(2),
+            context: vec![],
+            text: [1, 5, 6, 2].repeat(2),
+            row_valid: vec![1.0; 2],
+            points: vec![0.25; 2 * 4 * 4],
+        }
+    }
+
+    #[test]
+    fn parts_of_a_batch_at_the_same_time_have_the_loss_and_the_gradients_of_the_whole() {
+        let device = Device::flex().autodiff();
+        let config: PixelLlmConfig = toml::from_str(SIZES).unwrap();
+        let vocabulary = Vocabulary { size: 9, pad: 0, begin: 1, end: 2 };
+        let model = config.init(vocabulary, &device);
+        let step = |parts: usize, clip: Option<f64>| {
+            let model = TrainingModel::new(model.clone(), LossConfig::default(), clip, parts);
+            let output = TrainStep::step(&model, batch());
+            (output.item, gradient_norm(&model, &output.grads))
+        };
+        let (whole, norm) = step(1, None);
+        let (parts, norm_of_parts) = step(2, None);
+        assert!(norm > 0.0 && (norm - whole.gradient_norm).abs() < 1e-4 * norm);
+        assert!((whole.loss - parts.loss).abs() < 1e-5 * whole.loss, "{whole:?} {parts:?}");
+        assert!((norm - norm_of_parts).abs() < 1e-4 * norm, "{norm} {norm_of_parts}");
+        assert_eq!(parts.num_images, 2);
+
+        let (clipped, norm_after) = step(2, Some(norm / 3.0));
+        assert!((clipped.gradient_norm - norm).abs() < 1e-4 * norm, "the norm before clipping");
+        assert!((norm_after - norm / 3.0).abs() < 1e-4 * norm, "{norm_after}");
+    }
+}
