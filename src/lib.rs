@@ -26,5 +26,7 @@ pub mod model;
 pub mod report;
 pub mod tasks;
 pub mod training;
+pub mod verify;
+pub mod weights;
 
 pub use error::{Error, Result};

@@ -12,6 +12,7 @@ mod narrate;
 mod output;
 mod picture;
 mod train;
+mod verify;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -44,6 +45,8 @@ enum Command {
     /// Make data
     #[command(subcommand)]
     Data(data::Data),
+    /// Compare what a device computes with golden vectors of the original implementation
+    Verify(verify::Verify),
     /// Look at the schema of experiments
     #[command(subcommand)]
     Experiment(experiment::ExperimentCommand),
@@ -94,6 +97,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Describe(describe) => describe.run(),
         Command::Locate(locate) => locate.run(),
         Command::Data(data) => data.run(),
+        Command::Verify(verify) => verify.run(),
         Command::Experiment(experiment) => experiment.run(),
     }
 }

@@ -9,6 +9,7 @@
 //! reading and ignores unknown keys in silence, and an experiment must do neither.
 
 pub mod activation;
+pub mod attention;
 pub mod dense;
 pub mod heads;
 pub mod language;

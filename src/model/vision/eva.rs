@@ -13,12 +13,11 @@ use super::rotary::Rotary;
 use super::stem::PatchEmbedding;
 use super::{Resampling, Stem, stem_problem};
 use crate::model::ConfigProblem;
+use crate::model::attention::attend;
 use crate::model::dense::{dense, dense_without_bias};
 
 /// Epsilon of the norms around blocks.
 const BLOCK_EPSILON: f64 = 1e-6;
-/// Epsilon of the norm inside the feed-forward.
-const INNER_EPSILON: f64 = 1e-5;
 
 /// Sizes of an EVA-02 encoder; defaults are EVA-02-L/14.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,6 +33,10 @@ pub struct EvaConfig {
     pub patch_px: usize,
     /// Hidden width of the SwiGLU feed-forward, as a multiple of `width`.
     pub mlp_ratio: f64,
+    /// Whether the feed-forward has a norm before its last layer; sizes Ti and S have none.
+    pub inner_norm: bool,
+    /// Epsilon of that norm: 1e-5 in the reference, 1e-6 in timm.
+    pub inner_norm_epsilon: f64,
     /// Largest drop-path rate; block `i` of `n` has `i / (n - 1)` of it.
     pub drop_path: f64,
     /// Side of the images whose grid the position table has, in pixels.
@@ -42,6 +45,9 @@ pub struct EvaConfig {
     pub final_norm: bool,
     /// How the position table is resized to the grid of the canvas.
     pub resampling: Resampling,
+    /// Side, in cells, of the grid over which rotary positions are spread. Without it they are the raw
+    /// indices of the grid, as in the reference; EVA-02's own fine-tuned models have 16.
+    pub rotary_reference_cells: Option<usize>,
     /// How pixels become tokens.
     pub stem: Stem,
     /// What the position table starts from.
@@ -56,10 +62,13 @@ impl Default for EvaConfig {
             num_heads: 16,
             patch_px: 14,
             mlp_ratio: 8.0 / 3.0,
+            inner_norm: true,
+            inner_norm_epsilon: 1e-5,
             drop_path: 0.1,
             pretrain_image_px: 224,
             final_norm: true,
             resampling: Resampling::Jax,
+            rotary_reference_cells: None,
             stem: Stem::Patch,
             initial_positions: InitialPositions::Random,
         }
@@ -109,6 +118,7 @@ impl EvaConfig {
             head_width: self.width / self.num_heads,
             pretrain_grid: grid,
             resampling: self.resampling,
+            rotary_reference_cells: self.rotary_reference_cells,
         }
     }
 }
@@ -132,6 +142,8 @@ pub struct Eva {
     pretrain_grid: usize,
     #[module(skip)]
     resampling: Resampling,
+    #[module(skip)]
+    rotary_reference_cells: Option<usize>,
 }
 
 impl Eva {
@@ -142,6 +154,7 @@ impl Eva {
     /// - result: `[B, D, H, W]`
     pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         let (tokens, [height, width]) = self.encode(images);
+        let tokens = self.finish(tokens);
         let [batch, count, channels] = tokens.dims();
         let cells = tokens.slice([0..batch, 1..count, 0..channels]);
         cells.swap_dims(1, 2).reshape([batch, channels, height, width])
@@ -153,22 +166,34 @@ impl Eva {
     /// - `images`: `[B, 3, S, S]`, normalised
     /// - result: `[B, 1 + H·W, D]`
     pub fn tokens(&self, images: Tensor<4>) -> Tensor<3> {
-        self.encode(images).0
+        self.finish(self.encode(images).0)
     }
 
+    /// [`Self::tokens`] before the final norm, and after it.
+    pub fn tokens_around_norm(&self, images: Tensor<4>) -> [Tensor<3>; 2] {
+        let tokens = self.encode(images).0;
+        [tokens.clone(), self.finish(tokens)]
+    }
+
+    /// Tokens before the final norm, and the grid.
     fn encode(&self, images: Tensor<4>) -> (Tensor<3>, [usize; 2]) {
         let map = self.patch_embedding.forward(images);
         let [batch, width, rows, columns] = map.dims();
         let cells = map.reshape([batch, width, rows * columns]).swap_dims(1, 2);
         let class = self.class_token.val().repeat_dim(0, batch);
         let tokens = Tensor::cat(vec![class, cells], 1) + self.positions_on([rows, columns]);
-        let rotary = Rotary::new([rows, columns], self.head_width, &tokens.device());
-        let tokens = self.blocks.iter().fold(tokens, |x, block| block.forward(x, &rotary));
-        let tokens = match &self.norm {
+        let grid = [rows, columns];
+        let reference = self.rotary_reference_cells;
+        let rotary = Rotary::new(grid, reference, self.head_width, &tokens.device());
+        (self.blocks.iter().fold(tokens, |x, block| block.forward(x, &rotary)), grid)
+    }
+
+    /// `tokens`: `[B, 1 + H·W, D]`
+    fn finish(&self, tokens: Tensor<3>) -> Tensor<3> {
+        match &self.norm {
             Some(norm) => norm.forward(tokens),
             None => tokens,
-        };
-        (tokens, [rows, columns])
+        }
     }
 
     /// The position table on a grid, CLS first: `[1, 1 + H·W, D]`.
@@ -252,8 +277,7 @@ impl Attention {
         let query = rotary.forward(heads(self.query.forward(x.clone())));
         let key = rotary.forward(heads(self.key.forward(x.clone())));
         let value = heads(self.value.forward(x));
-        let logits = (query * (head_width as f64).powf(-0.5)).matmul(key.swap_dims(2, 3));
-        let attended = activation::softmax(logits, 3).matmul(value);
+        let attended = attend(query * (head_width as f64).powf(-0.5), key, value);
         self.output.forward(attended.swap_dims(1, 2).reshape([batch, count, width]))
     }
 }
@@ -263,17 +287,18 @@ impl Attention {
 struct FeedForward {
     gate: Linear,
     up: Linear,
-    norm: LayerNorm,
+    norm: Option<LayerNorm>,
     down: Linear,
 }
 
 impl FeedForward {
     fn new(config: &EvaConfig, device: &Device) -> Self {
         let (width, hidden) = (config.width, config.hidden_width());
+        let norm = LayerNormConfig::new(hidden).with_epsilon(config.inner_norm_epsilon);
         Self {
             gate: dense(width, hidden, device),
             up: dense(width, hidden, device),
-            norm: LayerNormConfig::new(hidden).with_epsilon(INNER_EPSILON).init(device),
+            norm: config.inner_norm.then(|| norm.init(device)),
             down: dense(hidden, width, device),
         }
     }
@@ -281,6 +306,10 @@ impl FeedForward {
     /// `x`: `[B, 1 + H·W, D]`
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let gate = activation::silu(self.gate.forward(x.clone()));
-        self.down.forward(self.norm.forward(gate * self.up.forward(x)))
+        let hidden = gate * self.up.forward(x);
+        self.down.forward(match &self.norm {
+            Some(norm) => norm.forward(hidden),
+            None => hidden,
+        })
     }
 }

@@ -16,18 +16,29 @@ pub struct Rotary {
 }
 
 impl Rotary {
-    /// For a CLS token (not rotated) and a grid, with the raw indices of the grid as positions.
-    /// Rows of the grid turn the first half of a head's channels, columns the second.
-    pub fn new([height, width]: [usize; 2], head_width: usize, device: &Device) -> Self {
+    /// For a CLS token (not rotated) and a grid. Positions are the raw indices of its cells (the
+    /// reference, `spec/model.md` Quirk 4) or, with `reference_cells`, the same spread over a grid of
+    /// that side, as EVA-02's own fine-tuning has them. Rows of the grid turn the first half of a
+    /// head's channels, columns the second.
+    pub fn new(
+        [height, width]: [usize; 2],
+        reference_cells: Option<usize>,
+        head_width: usize,
+        device: &Device,
+    ) -> Self {
+        let position = |index: usize, side: usize| {
+            let reference = reference_cells.unwrap_or(side);
+            index as f64 / side as f64 * reference as f64
+        };
         let pairs = head_width / 4;
         let frequencies: Vec<f64> =
             (0..pairs).map(|i| THETA.powf(-(i as f64) / pairs as f64)).collect();
         let mut angles = vec![0.0; head_width];
         for y in 0..height {
             for x in 0..width {
-                for position in [y, x] {
+                for position in [position(y, height), position(x, width)] {
                     for frequency in &frequencies {
-                        angles.extend([position as f64 * frequency; 2]);
+                        angles.extend([position * frequency; 2]);
                     }
                 }
             }
@@ -67,7 +78,7 @@ mod tests {
     #[test]
     fn pairs_turn_by_row_then_by_column_and_cls_stays() {
         let device = Device::flex();
-        let rotary = Rotary::new([1, 2], 4, &device);
+        let rotary = Rotary::new([1, 2], None, 4, &device);
         // Three tokens (CLS, (0, 0), (0, 1)), each (1, 0, 1, 0).
         let x = Tensor::<1>::from_data([1.0, 0.0, 1.0, 0.0].repeat(3).as_slice(), &device);
         let turned: Vec<f32> =
@@ -76,5 +87,9 @@ mod tests {
         // The last token is in column 1: its second pair turns by one radian.
         let expected = [1.0, 0.0, 1f32.cos(), 1f32.sin()];
         assert!(turned[8..].iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6));
+        // Spread over one cell, column 1 of 2 is at a half.
+        let spread = Rotary::new([1, 2], Some(1), 4, &device);
+        let sin: Vec<f32> = spread.sin.into_data().try_to_vec().unwrap();
+        assert!((sin[11] - 0.5f32.sin()).abs() < 1e-6);
     }
 }

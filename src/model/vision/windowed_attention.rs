@@ -8,6 +8,7 @@ use burn::tensor::{Device, Distribution, Int, Tensor, TensorData, activation};
 use super::Resampling;
 use super::resize::{Kernel, resize_table};
 use super::sam::SamConfig;
+use crate::model::attention::attend;
 
 /// Multi-head self-attention on a map.
 #[derive(Module, Debug)]
@@ -69,36 +70,54 @@ impl WindowedAttention {
             .permute([2, 0, 3, 1, 4]);
         let [query, key, value] = [0, 1, 2].map(|part| {
             let part = qkv.clone().narrow(0, part, 1);
-            part.reshape([batch * self.num_heads, cells, head_width])
+            part.reshape([batch, self.num_heads, cells, head_width])
         });
-        let scale = (head_width as f64).powf(-0.5);
-        let logits = (query.clone() * scale).matmul(key.swap_dims(1, 2));
-        let logits = logits + self.relative_positions(query, [height, width]);
-        let attended = activation::softmax(logits, 2).matmul(value);
-        let attended = attended
-            .reshape([batch, self.num_heads, cells, head_width])
-            .swap_dims(1, 2)
-            .reshape([batch, height, width, channels]);
+        let (by_row, by_column) = self.relative_positions(query.clone(), [height, width]);
+        let query = query * (head_width as f64).powf(-0.5);
+        let attended = if query.is_autodiff() {
+            let by_place: Tensor<5> = by_row.unsqueeze_dim::<5>(4) + by_column.unsqueeze_dim(3);
+            let by_place = by_place.reshape([batch, self.num_heads, cells, cells]);
+            let logits = query.matmul(key.swap_dims(2, 3)) + by_place;
+            activation::softmax(logits, 3).matmul(value)
+        } else {
+            // What a row and a column add to a logit, as further channels that meet a 1 at theirs:
+            // the sum is formed inside the fused product, and no score is ever kept.
+            let places = [batch, self.num_heads];
+            let by_row = by_row.reshape([batch, self.num_heads, cells, height]);
+            let by_column = by_column.reshape([batch, self.num_heads, cells, width]);
+            let query = Tensor::cat(vec![query, by_row, by_column], 3);
+            let [rows, columns] = one_hot_places([height, width], &query.device());
+            let place = |table: Tensor<2>| {
+                let [cells, length] = table.dims();
+                table.unsqueeze::<4>().expand([places[0], places[1], cells, length])
+            };
+            let key = Tensor::cat(vec![key, place(rows), place(columns)], 3);
+            attend(query, key, value)
+        };
+        let attended = attended.swap_dims(1, 2).reshape([batch, height, width, channels]);
         self.output.forward(attended)
     }
 
-    /// What the distance between two cells adds to their logit.
+    /// What the distance to each row and to each column adds to a logit.
     ///
     /// # Shapes
-    /// - `query`: `[B·heads, H·W, head]`, not scaled
-    /// - result: `[B·heads, H·W, H·W]`
-    fn relative_positions(&self, query: Tensor<3>, [height, width]: [usize; 2]) -> Tensor<3> {
-        let [rows, cells, head_width] = query.dims();
-        let query = query.reshape([rows, height, width, head_width]);
+    /// - `query`: `[B, heads, H·W, head]`, not scaled
+    /// - result: `[B·heads, H·W, H]` for rows and `[B·heads, H·W, W]` for columns, as
+    ///   `[B·heads, H, W, H]` and `[B·heads, H, W, W]`
+    fn relative_positions(
+        &self,
+        query: Tensor<4>,
+        [height, width]: [usize; 2],
+    ) -> (Tensor<4>, Tensor<4>) {
+        let [batch, heads, _, head_width] = query.dims();
+        let query = query.reshape([batch * heads, height, width, head_width]);
         let vertical = self.distances(self.relative_rows.val(), height);
         let horizontal = self.distances(self.relative_columns.val(), width);
         // [B·heads, H, W, head] · [1, H, head, H] → [B·heads, H, W, H]
         let by_row = query.clone().matmul(vertical.swap_dims(1, 2).unsqueeze::<4>());
         // [B·heads, W, H, head] · [1, W, head, W] → [B·heads, W, H, W]
         let by_column = query.swap_dims(1, 2).matmul(horizontal.swap_dims(1, 2).unsqueeze::<4>());
-        let by_row: Tensor<5> = by_row.unsqueeze_dim(4);
-        let by_column: Tensor<5> = by_column.swap_dims(1, 2).unsqueeze_dim(3);
-        (by_row + by_column).reshape([rows, cells, cells])
+        (by_row, by_column.swap_dims(1, 2))
     }
 
     /// The vector of every pair of positions along one axis: `[side, side, head]`.
@@ -112,6 +131,19 @@ impl WindowedAttention {
         let indices = Tensor::<1, Int>::from_data(indices, &table.device());
         table.select(0, indices).reshape([side, side, head_width])
     }
+}
+
+/// For every cell of a grid a 1 at its row, `[H·W, H]`, and at its column, `[H·W, W]`.
+fn one_hot_places([height, width]: [usize; 2], device: &Device) -> [Tensor<2>; 2] {
+    let cells = height * width;
+    let table = |length: usize, place: fn(usize, usize) -> usize| {
+        let mut values = vec![0.0f32; cells * length];
+        for cell in 0..cells {
+            values[cell * length + place(cell, width)] = 1.0;
+        }
+        Tensor::from_data(TensorData::new(values, [cells, length]), device)
+    };
+    [table(height, |cell, width| cell / width), table(width, |cell, width| cell % width)]
 }
 
 /// Cuts maps into windows, padding with zeros at the bottom and right.

@@ -1,0 +1,131 @@
+//! Floor 5: does a device compute what the paper computes? Golden vectors are inputs, parameters and
+//! outputs of one component of the reference, in a safetensors file; here the component is built,
+//! given the parameters and run, and its outputs are compared.
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`vectors`] | the files |
+//! | [`compare`] | tolerances and differences |
+//! | [`vision`] | the image encoders |
+
+pub mod compare;
+pub mod vectors;
+mod vision;
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+
+use crate::error::{Error, Result};
+use compare::{Comparison, Produced, Verdict};
+use vectors::{Vectors, collect};
+
+/// Runs a component on the inputs of a file, and gives every output that the file has.
+type Component = fn(&Vectors, &Device) -> Result<Vec<Produced>>;
+
+/// The components that are built, by the `component` of a file's metadata.
+const COMPONENTS: &[(&str, Component)] =
+    &[("eva02_vit", vision::eva), ("sam_vit", vision::sam)];
+
+/// Public checkpoints with what their own implementation makes of them: folders, by what their name
+/// begins with.
+const FOLDERS: &[(&str, Component)] =
+    &[("timm_eva02", vision::timm_eva), ("sam_pt", vision::segment_anything)];
+
+/// What became of one file.
+#[derive(Debug)]
+pub struct Checked {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What it is about.
+    pub component: String,
+    /// How it went.
+    pub outcome: Outcome,
+}
+
+/// How it went.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It ran; one comparison per output of the file.
+    Compared(Vec<Comparison>),
+    /// It could not run.
+    Failed(Error),
+    /// There is no such component here.
+    NotImplemented,
+}
+
+/// Numbers of outputs by verdict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Within their tolerances.
+    pub passed: usize,
+    /// Beyond them, or could not be run.
+    pub failed: usize,
+    /// Of what is not built.
+    pub not_implemented: usize,
+}
+
+impl Checked {
+    /// How many outputs passed, failed, and are not implemented; a file as a whole counts as one.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        match &self.outcome {
+            Outcome::Compared(comparisons) => {
+                for comparison in comparisons {
+                    match comparison.verdict {
+                        Verdict::Passed => counts.passed += 1,
+                        Verdict::Failed(_) => counts.failed += 1,
+                        Verdict::NotImplemented => counts.not_implemented += 1,
+                    }
+                }
+            }
+            Outcome::Failed(_) => counts.failed = 1,
+            Outcome::NotImplemented => counts.not_implemented = 1,
+        }
+        counts
+    }
+}
+
+/// Everything under `paths` that holds golden vectors, in order of names.
+///
+/// # Errors
+/// [`Error::Io`] where a path cannot be read, [`Error::Format`] where there are no vectors at all.
+pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in paths {
+        let before = found.len();
+        collect(path, &mut found)?;
+        if found.len() == before {
+            let help = "Give a golden .safetensors file, a folder of a checkpoint with its \
+                        io.safetensors, or a folder of such.";
+            return Err(Error::format(path, "there are no golden vectors here", help));
+        }
+    }
+    Ok(found)
+}
+
+/// Runs the component of one file on `device`.
+pub fn check(path: &Path, device: &Device) -> Checked {
+    let checked = |component: &str, outcome| Checked {
+        path: path.to_path_buf(),
+        component: component.to_string(),
+        outcome,
+    };
+    let vectors = match Vectors::open(path) {
+        Ok(Some(vectors)) => vectors,
+        Ok(None) => return checked(&vectors::name(path), Outcome::NotImplemented),
+        Err(error) => return checked(&vectors::name(path), Outcome::Failed(error)),
+    };
+    let table = if path.is_dir() { FOLDERS } else { COMPONENTS };
+    let known = table.iter().find(|(name, _)| {
+        if path.is_dir() { vectors.component.starts_with(name) } else { vectors.component == *name }
+    });
+    let outcome = match known {
+        None => Outcome::NotImplemented,
+        Some((_, component)) => match component(&vectors, device) {
+            Ok(produced) => Outcome::Compared(compare::all(&vectors, produced)),
+            Err(error) => Outcome::Failed(error),
+        },
+    };
+    checked(&vectors.component, outcome)
+}

@@ -1,0 +1,273 @@
+//! From a file into a module, with a report of everything that did not fit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::store::{ModuleSnapshot, burn_pack};
+use burn::tensor::{Int, Tensor};
+
+use super::array::Array;
+use super::file::TensorFile;
+use super::name_map::{CompiledMap, Finish, Places, Target};
+use crate::error::{Error, Result};
+use crate::model::vision::Resampling;
+
+/// What a load did, and what it could not do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadReport {
+    /// The file.
+    pub path: PathBuf,
+    /// Tensors of the file that went into the module.
+    pub used: usize,
+    /// Parameters of the module that the file should have had.
+    pub missing: Vec<String>,
+    /// Tensors of the file that the module has no place for.
+    pub unused: Vec<String>,
+    /// Tensors that were found but do not fit.
+    pub mismatched: Vec<Mismatch>,
+    /// Position tables that were brought to the model's grid.
+    pub resized: Vec<Resize>,
+}
+
+/// A tensor that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Its name in the file.
+    pub name: String,
+    /// Its shape in the file.
+    pub found: Vec<usize>,
+    /// The parameter it belongs to.
+    pub parameter: String,
+    /// The parameter's shape.
+    pub expected: Vec<usize>,
+    /// Why it does not fit, where shapes alone do not tell.
+    pub problem: Option<String>,
+}
+
+/// A table that was resized.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resize {
+    /// The parameter.
+    pub parameter: String,
+    /// Its shape in the file, laid out as here.
+    pub from: Vec<usize>,
+    /// Its shape in the model.
+    pub to: Vec<usize>,
+}
+
+impl LoadReport {
+    /// Whether every tensor had a place as it was and every parameter found its tensor.
+    pub fn is_exact(&self) -> bool {
+        self.missing.is_empty()
+            && self.unused.is_empty()
+            && self.mismatched.is_empty()
+            && self.resized.is_empty()
+    }
+
+    /// The report, or an error that says all of it where it is not exact.
+    ///
+    /// # Errors
+    /// [`Error::Format`] where anything was left out, left over or changed.
+    pub fn strict(self) -> Result<Self> {
+        if self.is_exact() {
+            return Ok(self);
+        }
+        let help = "Leave out `strict` to accept this, or correct the sizes of the model.";
+        Err(Error::format(self.path.clone(), format!("does not fit the model exactly\n{self}"), help))
+    }
+}
+
+/// Most names in a list of a report; the rest are counted.
+const MOST_NAMES: usize = 20;
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} tensors used", self.used)?;
+        list(f, "parameters not in the file, left as they start", &self.missing)?;
+        list(f, "tensors of the file not used", &self.unused)?;
+        let mismatched: Vec<String> = self.mismatched.iter().map(Mismatch::to_string).collect();
+        list(f, "tensors that do not fit, not used", &mismatched)?;
+        let resized: Vec<String> = self.resized.iter().map(Resize::to_string).collect();
+        list(f, "position tables resized", &resized)
+    }
+}
+
+fn list(f: &mut fmt::Formatter<'_>, title: &str, lines: &[String]) -> fmt::Result {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    write!(f, "\n{} {title}:", lines.len())?;
+    for line in lines.iter().take(MOST_NAMES) {
+        write!(f, "\n  {line}")?;
+    }
+    match lines.len().saturating_sub(MOST_NAMES) {
+        0 => Ok(()),
+        more => write!(f, "\n  … and {more} more"),
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, found, parameter, expected, problem } = self;
+        write!(f, "{name} {found:?} → {parameter} {expected:?}")?;
+        problem.as_ref().map_or(Ok(()), |problem| write!(f, ": {problem}"))
+    }
+}
+
+impl fmt::Display for Resize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?} → {:?}", self.parameter, self.from, self.to)
+    }
+}
+
+/// Shapes of the parameters of a module by path. Nothing is initialised for it.
+pub fn parameter_shapes<M: Module>(module: &M) -> BTreeMap<String, Vec<usize>> {
+    #[derive(Default)]
+    struct Shapes {
+        path: Vec<String>,
+        shapes: BTreeMap<String, Vec<usize>>,
+    }
+    impl ModuleVisitor for Shapes {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.shapes.insert(self.path.join("."), param.lazy_shape().to_vec());
+        }
+        fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+            self.shapes.insert(self.path.join("."), param.lazy_shape().to_vec());
+        }
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.path.push(name.to_string());
+        }
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.path.pop();
+        }
+    }
+    let mut shapes = Shapes::default();
+    module.visit(&mut shapes);
+    shapes.shapes
+}
+
+/// Loads what `maps` know of `file` into `module`, tensor by tensor: beside the module itself, memory
+/// holds one tensor at a time. Parameters under none of the modules that the file has something for are
+/// none of its business, so a file of one encoder leaves the rest of a model alone.
+///
+/// # Errors
+/// [`Error::Format`] where the file's data cannot be read.
+pub fn load<M: Module>(
+    module: &mut M,
+    file: &TensorFile,
+    maps: &[CompiledMap],
+    scope: &[&str],
+    resampling: Resampling,
+) -> Result<LoadReport> {
+    let shapes = parameter_shapes(module);
+    let mut report = LoadReport {
+        path: file.path.clone(),
+        used: 0,
+        missing: Vec::new(),
+        unused: Vec::new(),
+        mismatched: Vec::new(),
+        resized: Vec::new(),
+    };
+    let mut tensors = Vec::new();
+    let mut found = BTreeSet::new();
+    for (name, tensor) in &file.tensors {
+        let targets: Vec<Target> = maps.iter().flat_map(|map| map.targets(name)).collect();
+        let mut has_place = false;
+        let mut was_used = false;
+        for target in targets {
+            let Some(expected) = shapes.get(&target.path) else { continue };
+            has_place = true;
+            if !found.insert(target.path.clone()) {
+                report.mismatched.push(Mismatch {
+                    problem: Some("the file has this parameter twice".into()),
+                    ..mismatch(tensor, &target, expected)
+                });
+                continue;
+            }
+            match placed(tensor, &target, expected, resampling) {
+                Ok((tensor, resize)) => {
+                    tensors.push(tensor);
+                    report.resized.extend(resize);
+                    was_used = true;
+                }
+                Err(mismatch) => report.mismatched.push(mismatch),
+            }
+        }
+        report.used += usize::from(was_used);
+        if !has_place {
+            report.unused.push(name.clone());
+        }
+    }
+    let in_scope = |path: &&String| scope.iter().any(|prefix| path.starts_with(prefix));
+    let missing = shapes.keys().filter(in_scope).filter(|path| !found.contains(*path));
+    report.missing = missing.cloned().collect();
+
+    let applied = module.apply(tensors, None, None, false);
+    if let Some(error) = applied.errors.first() {
+        let help = "Download the file again.";
+        return Err(Error::format(&file.path, error.to_string(), help));
+    }
+    Ok(report)
+}
+
+fn mismatch(tensor: &burn_pack::Tensor, target: &Target, expected: &[usize]) -> Mismatch {
+    Mismatch {
+        name: tensor.name.clone(),
+        found: tensor.shape.to_vec(),
+        parameter: target.path.clone(),
+        expected: expected.to_vec(),
+        problem: None,
+    }
+}
+
+/// The tensor as the parameter wants it, and the resize that this took.
+fn placed(
+    tensor: &burn_pack::Tensor,
+    target: &Target,
+    expected: &[usize],
+    resampling: Resampling,
+) -> Result<(burn_pack::Tensor, Option<Resize>), Mismatch> {
+    let unfit = |problem: Option<String>| Mismatch { problem, ..mismatch(tensor, target, expected) };
+    if !tensor.dtype.is_float() {
+        return Err(unfit(Some(format!("{:?} is not a type of real numbers", tensor.dtype))));
+    }
+    let shape = target.shape(&tensor.shape).map_err(|problem| unfit(Some(problem)))?;
+    if shape == expected {
+        return Ok((target.tensor(tensor, expected.to_vec(), None), None));
+    }
+    let finish = target.places.and_then(|places| resize(places, &shape, expected, resampling));
+    let finish = finish.ok_or_else(|| unfit(None))?;
+    let resize =
+        Resize { parameter: target.path.clone(), from: shape, to: expected.to_vec() };
+    Ok((target.tensor(tensor, expected.to_vec(), Some(finish)), Some(resize)))
+}
+
+/// What brings a table of places to another number of them; `None` where more than that differs.
+fn resize(
+    places: Places,
+    from: &[usize],
+    to: &[usize],
+    resampling: Resampling,
+) -> Option<Finish> {
+    match (places, from, to) {
+        (Places::ClassAndCells, &[1, count, width], &[1, wanted, same]) if width == same => {
+            let square = |count: usize| {
+                let side = count.checked_sub(1)?.isqrt();
+                (side > 0 && side * side + 1 == count).then_some(side)
+            };
+            square(count)?;
+            let side = square(wanted)?;
+            Some(Arc::new(move |table: Array| table.resize_class_and_cells(side, resampling)))
+        }
+        (Places::Grid, &[1, channels, _, _], &[1, same, height, width]) if channels == same => {
+            Some(Arc::new(move |table: Array| table.resize_grid([height, width], resampling)))
+        }
+        (Places::Distances, &[_, width], &[length, same]) if width == same => {
+            Some(Arc::new(move |table: Array| table.resize_distances(length, resampling)))
+        }
+        _ => None,
+    }
+}

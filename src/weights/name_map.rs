@@ -1,0 +1,307 @@
+//! The language of name maps: which tensor of a file is which parameter here, and how it is laid out.
+//!
+//! A map is a table of [`Entry`]s. Most say "this layer is that layer" and leave the rest to the
+//! [`Dialect`]: in PyTorch a linear layer is `weight` `[out, in]` and `bias`, in flax it is `kernel`
+//! `[in, out]` and `bias`, in Burn `weight` `[in, out]` and `bias`. What is not a layer is a tensor of
+//! its own, with the [`Change`]s that lay it out as here.
+
+use std::sync::Arc;
+
+use burn::store::burn_pack;
+use burn::tensor::{DType, Shape, TensorData};
+use regex::Regex;
+
+use super::array::Array;
+
+/// Who wrote the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// `layer.weight`; linear `[out, in]`, convolutions `[out, in, h, w]`.
+    Torch,
+    /// `layer/kernel`; linear `[in, out]`, convolutions `[h, w, in, out]`.
+    Flax,
+}
+
+/// What a name of a map stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A linear layer.
+    Linear,
+    /// A convolution.
+    Convolution,
+    /// A transposed convolution.
+    Transposed,
+    /// A layer, group or batch norm.
+    Norm,
+    /// A table of embeddings.
+    Embedding,
+    /// One tensor, under exactly this name.
+    Tensor(&'static [Change]),
+    /// One tensor over places, which is resized where the model's grid is another.
+    Table(Places, &'static [Change]),
+}
+
+/// What the places of a table are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Places {
+    /// `[1, 1 + side², D]`: a class token, then the cells of a square grid. Bicubic.
+    ClassAndCells,
+    /// `[1, D, H, W]`. Bicubic.
+    Grid,
+    /// `[2·side − 1, D]`: distances. Linear.
+    Distances,
+}
+
+/// A step from a tensor as it is in the file to the same as it is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Its axes, in this order.
+    Permute(&'static [usize]),
+    /// Part `index` of `of` equal parts of its first axis.
+    Part {
+        /// Which part.
+        index: usize,
+        /// How many there are.
+        of: usize,
+    },
+    /// Without its axes of length 1.
+    Squeeze,
+    /// With an axis of length 1 at this position.
+    Unsqueeze(usize),
+    /// With this axis reversed.
+    Reverse(usize),
+}
+
+/// One line of a map. `{i}` stands for a number, the same on both sides.
+pub type Entry = (&'static str, &'static str, Kind);
+
+/// A table from their names to ours.
+#[derive(Debug, Clone, Copy)]
+pub struct NameMap {
+    /// Who wrote the file.
+    pub dialect: Dialect,
+    /// The lines.
+    pub entries: &'static [Entry],
+}
+
+/// Where a tensor of a file goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Path of the parameter here.
+    pub path: String,
+    /// What lays it out as here.
+    pub changes: &'static [Change],
+    /// What its places are, where it is a table.
+    pub places: Option<Places>,
+}
+
+/// A tensor of a layer: suffix there, suffix here, changes.
+type Part = (&'static str, &'static str, &'static [Change]);
+
+const SAME: &[Change] = &[];
+const TURNED: &[Change] = &[Change::Permute(&[1, 0])];
+/// `[h, w, in, out]` → `[out, in, h, w]`; `[h, w, out, in]` → `[in, out, h, w]`.
+const CHANNELS_FIRST: &[Change] = &[Change::Permute(&[3, 2, 0, 1])];
+
+impl Kind {
+    /// The tensors of a layer in a dialect.
+    fn parts(self, dialect: Dialect) -> &'static [Part] {
+        match (self, dialect) {
+            (Self::Linear, Dialect::Torch) => {
+                &[(".weight", ".weight", TURNED), (".bias", ".bias", SAME)]
+            }
+            (Self::Linear, Dialect::Flax) => {
+                &[("/kernel", ".weight", SAME), ("/bias", ".bias", SAME)]
+            }
+            (Self::Convolution | Self::Transposed, Dialect::Torch) => {
+                &[(".weight", ".weight", SAME), (".bias", ".bias", SAME)]
+            }
+            (Self::Convolution | Self::Transposed, Dialect::Flax) => {
+                &[("/kernel", ".weight", CHANNELS_FIRST), ("/bias", ".bias", SAME)]
+            }
+            (Self::Norm, Dialect::Torch) => {
+                &[(".weight", ".gamma", SAME), (".bias", ".beta", SAME)]
+            }
+            (Self::Norm, Dialect::Flax) => &[("/scale", ".gamma", SAME), ("/bias", ".beta", SAME)],
+            (Self::Embedding, Dialect::Torch) => &[(".weight", ".weight", SAME)],
+            (Self::Embedding, Dialect::Flax) => &[("/embedding", ".weight", SAME)],
+            (Self::Tensor(_) | Self::Table(..), _) => &[("", "", SAME)],
+        }
+    }
+}
+
+/// A map whose patterns are compiled.
+#[derive(Debug)]
+pub struct CompiledMap {
+    lines: Vec<Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    theirs: Regex,
+    ours: String,
+    changes: &'static [Change],
+    places: Option<Places>,
+}
+
+impl NameMap {
+    /// Compiles the map for names that begin with `their_prefix` there and `our_prefix` here.
+    pub fn compile(&self, their_prefix: &str, our_prefix: &str) -> CompiledMap {
+        let lines = self.entries.iter().flat_map(|&(theirs, ours, kind)| {
+            kind.parts(self.dialect).iter().filter_map(move |&(suffix, our_suffix, changes)| {
+                let (changes, places) = match kind {
+                    Kind::Tensor(changes) => (changes, None),
+                    Kind::Table(places, changes) => (changes, Some(places)),
+                    _ => (changes, None),
+                };
+                let theirs = pattern(&format!("{their_prefix}{theirs}{suffix}"))?;
+                let ours = format!("{our_prefix}{ours}{our_suffix}");
+                Some(Line { theirs, ours, changes, places })
+            })
+        });
+        CompiledMap { lines: lines.collect() }
+    }
+}
+
+/// The pattern of a name; `{i}` and `{j}` are numbers. Always `Some`: everything else is escaped.
+fn pattern(name: &str) -> Option<Regex> {
+    let number = |name: String, letter: char| {
+        name.replace(&format!("\\{{{letter}\\}}"), &format!("(?<{letter}>[0-9]+)"))
+    };
+    let escaped = number(number(regex::escape(name), 'i'), 'j');
+    Regex::new(&format!("^{escaped}$")).ok()
+}
+
+impl CompiledMap {
+    /// Where the tensor `name` goes: usually to one place, to several where it is cut into parts, to
+    /// none where the map does not know it.
+    pub fn targets(&self, name: &str) -> Vec<Target> {
+        let target = |line: &Line| {
+            let captures = line.theirs.captures(name)?;
+            let mut path = line.ours.clone();
+            for letter in ["i", "j"] {
+                if let Some(number) = captures.name(letter) {
+                    path = path.replace(&format!("{{{letter}}}"), number.as_str());
+                }
+            }
+            Some(Target { path, changes: line.changes, places: line.places })
+        };
+        self.lines.iter().filter_map(target).collect()
+    }
+}
+
+impl Change {
+    /// The shape after the change, or why it cannot be made.
+    fn shape(self, shape: &[usize]) -> Result<Vec<usize>, String> {
+        let unfit = |wanted: &str| Err(format!("{wanted}, found {shape:?}"));
+        match self {
+            Self::Permute(axes) if axes.len() == shape.len() => {
+                Ok(axes.iter().map(|&axis| shape[axis]).collect())
+            }
+            Self::Permute(axes) => unfit(&format!("expected {} axes", axes.len())),
+            Self::Part { of, .. } => match shape.split_first() {
+                Some((first, rest)) if first.is_multiple_of(of) => {
+                    Ok([&[first / of], rest].concat())
+                }
+                _ => unfit(&format!("expected a first axis of {of} equal parts")),
+            },
+            Self::Squeeze => Ok(shape.iter().copied().filter(|&length| length != 1).collect()),
+            Self::Unsqueeze(axis) if axis <= shape.len() => {
+                Ok([&shape[..axis], &[1], &shape[axis..]].concat())
+            }
+            Self::Unsqueeze(axis) => unfit(&format!("expected at least {axis} axes")),
+            Self::Reverse(axis) if axis < shape.len() => Ok(shape.to_vec()),
+            Self::Reverse(axis) => unfit(&format!("expected more than {axis} axes")),
+        }
+    }
+
+    fn apply(self, array: Array) -> Array {
+        match self {
+            Self::Permute(axes) => array.permute(axes),
+            Self::Part { index, of } => array.part(index, of),
+            Self::Squeeze => {
+                let shape = array.shape.iter().copied().filter(|&length| length != 1).collect();
+                Array { shape, ..array }
+            }
+            Self::Unsqueeze(axis) => {
+                let shape = [&array.shape[..axis], &[1], &array.shape[axis..]].concat();
+                Array { shape, ..array }
+            }
+            Self::Reverse(axis) => array.reverse(axis),
+        }
+    }
+}
+
+/// What else happens to a tensor after its [`Change`]s.
+pub type Finish = Arc<dyn Fn(Array) -> Array + Send + Sync>;
+
+impl Target {
+    /// The shape that a tensor of `shape` has here, before any resize; or why it does not fit.
+    ///
+    /// # Errors
+    /// One line that names what the map expects and what was found.
+    pub fn shape(&self, shape: &[usize]) -> Result<Vec<usize>, String> {
+        self.changes.iter().try_fold(shape.to_vec(), |shape, change| change.shape(&shape))
+    }
+
+    /// The tensor as it is here: `float32`, laid out by the changes and then by `finish`, whose result
+    /// has the shape `shape`. Nothing is read until its data is asked for, and then only this tensor.
+    pub fn tensor(
+        &self,
+        tensor: &burn_pack::Tensor,
+        shape: Vec<usize>,
+        finish: Option<Finish>,
+    ) -> burn_pack::Tensor {
+        let (source, changes, expected) = (tensor.clone(), self.changes, shape.clone());
+        let read = move || {
+            let data = burn::store::bridge::to_data(&source)?;
+            let data = data.convert_dtype(DType::F32);
+            let shape = data.shape().to_vec();
+            let values = data
+                .try_into_vec::<f32>()
+                .map_err(|error| burn_pack::Error::ValidationError(format!("{error:?}")))?;
+            let array = changes.iter().fold(Array { shape, values }, |x, change| change.apply(x));
+            let array = finish.as_ref().map_or_else(|| array.clone(), |finish| finish(array.clone()));
+            Ok(TensorData::new(array.values, Shape::from(expected.clone())))
+        };
+        burn::store::bridge::deferred(self.path.clone(), DType::F32, Shape::from(shape), None, read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAP: NameMap = NameMap {
+        dialect: Dialect::Torch,
+        entries: &[
+            ("blocks.{i}.norm", "layers.{i}.norm_1", Kind::Norm),
+            (
+                "qkv",
+                "query.weight",
+                Kind::Tensor(&[Change::Part { index: 0, of: 3 }, Change::Permute(&[1, 0])]),
+            ),
+            ("qkv", "value.weight", Kind::Tensor(&[Change::Part { index: 2, of: 3 }])),
+        ],
+    };
+
+    #[test]
+    fn a_layer_brings_its_tensors_and_numbers_stay() {
+        let map = MAP.compile("image.", "vision.");
+        let targets = map.targets("image.blocks.12.norm.weight");
+        assert_eq!(targets.len(), 1);
+        assert_eq!(targets[0].path, "vision.layers.12.norm_1.gamma");
+        assert!(map.targets("image.blocks.x.norm.weight").is_empty());
+        assert!(map.targets("image.blocks.12.norm.weight.more").is_empty());
+    }
+
+    #[test]
+    fn one_tensor_may_become_several() {
+        let map = MAP.compile("", "");
+        let targets = map.targets("qkv");
+        let paths: Vec<_> = targets.iter().map(|target| target.path.as_str()).collect();
+        assert_eq!(paths, ["query.weight", "value.weight"]);
+        assert_eq!(targets[0].shape(&[6, 4]), Ok(vec![4, 2]));
+        assert!(targets[0].shape(&[7, 4]).unwrap_err().contains("3 equal parts"));
+    }
+}
