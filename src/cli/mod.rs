@@ -13,6 +13,7 @@ mod output;
 mod picture;
 mod train;
 mod verify;
+mod weights;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -47,6 +48,9 @@ enum Command {
     Data(data::Data),
     /// Compare what a device computes with golden vectors of the original implementation
     Verify(verify::Verify),
+    /// Look into files of weights, and bring public ones into our format
+    #[command(subcommand)]
+    Weights(weights::Weights),
     /// Look at the schema of experiments
     #[command(subcommand)]
     Experiment(experiment::ExperimentCommand),
@@ -98,6 +102,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Locate(locate) => locate.run(),
         Command::Data(data) => data.run(),
         Command::Verify(verify) => verify.run(),
+        Command::Weights(weights) => weights.run(),
         Command::Experiment(experiment) => experiment.run(),
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::alignment::Alignment;
 use crate::data::shapes::ShapesConfig;
 use crate::data::source::SourceConfig;
+use crate::model::loss::overlap::OverlapLossConfig;
 use crate::model::loss::point::PointLossConfig;
 use crate::model::loss::text::TextLossConfig;
 use crate::model::pixel_llm::PixelLlmConfig;
@@ -29,6 +30,8 @@ pub struct Experiment {
     pub precision: Precision,
     /// Sizes of every module.
     pub model: PixelLlmConfig,
+    /// Files that modules start from, in this order; what no file has starts from random numbers.
+    pub weights: Vec<WeightsConfig>,
     /// What is learnt from.
     pub data: DataConfig,
     /// Steps, batches and checkpoints.
@@ -52,6 +55,7 @@ impl Default for Experiment {
             device: "cpu".into(),
             precision: Precision::F32,
             model: PixelLlmConfig::default(),
+            weights: Vec::new(),
             data: DataConfig::default(),
             training: TrainingConfig::default(),
             optimizer: OptimizerConfig::default(),
@@ -60,6 +64,21 @@ impl Default for Experiment {
             evaluation: EvaluationConfig::default(),
         }
     }
+}
+
+/// A public checkpoint, or one of `pixelllm weights import`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WeightsConfig {
+    /// A `.safetensors` file, the index of a sharded one, a folder with either, or a PyTorch file.
+    pub file: PathBuf,
+    /// Whose layout it has, such as `"timm-eva02"` or `"sam"`: see the guide to public weights. Without
+    /// it, the layout that knows most of the file's tensors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<String>,
+    /// Whether a tensor that is missing, left over, of another shape or resized is an error.
+    #[serde(default)]
+    pub strict: bool,
 }
 
 /// Type of every floating-point number of the model.
@@ -228,6 +247,8 @@ pub struct LossConfig {
     pub text: TextLossConfig,
     /// Distance of the points.
     pub point: PointLossConfig,
+    /// Overlap of the boxes of expressions.
+    pub overlap: OverlapLossConfig,
 }
 
 /// What is measured at the end of training and by `pixelllm eval`.

@@ -117,6 +117,7 @@ fn charts_of(records: &[&Record]) -> Vec<Chart> {
         by_task("Loss", |s| Some(s.loss), |v: &ValidationRecord| Some(v.loss)),
         by_task("Text loss", |s| s.text_loss, |v| v.text_loss),
         by_task("Point loss", |s| s.point_loss, |v| v.point_loss),
+        by_task("Overlap loss", |s| s.overlap_loss, |v| v.overlap_loss),
         overall("Learning rate", |s| s.learning_rate, false),
         overall("Gradient norm", |s| s.gradient_norm, true),
         overall("Images per second", |s| s.samples_per_second, true),
@@ -227,6 +228,7 @@ mod tests {
             loss,
             text_loss,
             point_loss: Some(loss / 2.0),
+            overlap_loss: None,
             gradient_norm: 1.0,
             learning_rate: 1e-3,
             samples_per_second: 100.0,
@@ -307,6 +309,7 @@ mod tests {
                 loss,
                 text_loss: None,
                 point_loss: None,
+                overlap_loss: None,
             })
         };
         let locate = |at, loss| step(at, Task::Locate, loss);

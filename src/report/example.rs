@@ -97,6 +97,7 @@ pub(super) fn records(steps: usize) -> Vec<Record> {
             loss: if broken { f64::NAN } else { text_loss.unwrap_or(0.0) + 5.0 * point },
             text_loss,
             point_loss: (task != Task::Describe).then_some(point),
+            overlap_loss: None,
             gradient_norm: (1.0 + 20.0 * fall * noise) * if step == steps / 3 { 80.0 } else { 1.0 },
             learning_rate: 1e-3
                 * (step as f64 / 100.0).min(1.0)
@@ -116,7 +117,14 @@ fn validation(step: usize, task: Task, fall: f64) -> Record {
     let text_loss = (task != Task::Locate).then_some(0.6 + 5.2 * fall);
     let point_loss = (task != Task::Describe).then_some(0.07 + 0.3 * fall);
     let loss = text_loss.unwrap_or(0.0) + 5.0 * point_loss.unwrap_or(0.0);
-    Record::Validation(ValidationRecord { step, task, loss, text_loss, point_loss })
+    Record::Validation(ValidationRecord {
+        step,
+        task,
+        loss,
+        text_loss,
+        point_loss,
+        overlap_loss: None,
+    })
 }
 
 fn item(name: &str, split: &str, caption: &str, width: u32, height: u32) -> GalleryItem {

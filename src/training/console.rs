@@ -35,7 +35,7 @@ impl Console {
 
     /// A line about the validation split.
     pub fn validation(&self, record: &ValidationRecord) {
-        let parts = parts(record.text_loss, record.point_loss);
+        let parts = parts(record.text_loss, record.point_loss, record.overlap_loss);
         print_line(&format!(
             "step {:>6} validation {:<8} loss {:.4}{parts}",
             record.step,
@@ -56,7 +56,7 @@ impl Console {
             self.max_steps,
             record.task.name(),
             record.loss,
-            parts(record.text_loss, record.point_loss),
+            parts(record.text_loss, record.point_loss, record.overlap_loss),
             record.gradient_norm,
             record.learning_rate,
             record.samples_per_second,
@@ -71,11 +71,11 @@ fn print_line(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-fn parts(text: Option<f64>, point: Option<f64>) -> String {
+fn parts(text: Option<f64>, point: Option<f64>, overlap: Option<f64>) -> String {
     let part = |name: &str, loss: Option<f64>| {
         loss.map_or(String::new(), |loss| format!(" {name} {loss:.4}"))
     };
-    part("text", text) + &part("point", point)
+    part("text", text) + &part("point", point) + &part("overlap", overlap)
 }
 
 /// `m:ss`, or `h:mm:ss`.
@@ -107,6 +107,7 @@ mod tests {
             loss: 1.5,
             text_loss: Some(1.25),
             point_loss: Some(0.05),
+            overlap_loss: None,
             gradient_norm: 2.0,
             learning_rate: 1e-3,
             samples_per_second: 100.0,
@@ -118,8 +119,9 @@ mod tests {
             "step    200/300 narrate  loss 1.5000 text 1.2500 point 0.0500 |g| 2.00 lr 1.00e-3 \
              100.0 samples/s wait 25 % mem 1.00 GiB left 1:30"
         );
-        let without = StepRecord { text_loss: None, ..record };
-        assert!(!console.line(&without, Duration::ZERO, None).contains("text"));
+        let locate = StepRecord { text_loss: None, overlap_loss: Some(0.5), ..record };
+        let line = console.line(&locate, Duration::ZERO, None);
+        assert!(!line.contains("text") && line.contains("point 0.0500 overlap 0.5000"), "{line}");
         assert_eq!(clock(Duration::from_secs(3 * 3600 + 125)), "3:02:05");
     }
 }

@@ -32,6 +32,9 @@ pub struct StepRecord {
     pub text_loss: Option<f64>,
     /// Point loss before its weight, in the experiment's unit; `None` where the task has none.
     pub point_loss: Option<f64>,
+    /// Overlap loss before its weight; `None` where the task has none or it weighs nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap_loss: Option<f64>,
     /// Norm of all gradients together, before clipping.
     pub gradient_norm: f64,
     /// Learning rate of the step.
@@ -55,6 +58,9 @@ pub struct ValidationRecord {
     pub text_loss: Option<f64>,
     /// Point loss before its weight.
     pub point_loss: Option<f64>,
+    /// Overlap loss before its weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap_loss: Option<f64>,
 }
 
 /// Appends records to `metrics.jsonl`, each as soon as it is known.
@@ -142,6 +148,7 @@ mod tests {
             loss: 0.5,
             text_loss: None,
             point_loss: Some(0.25),
+            overlap_loss: None,
             gradient_norm: 1.0,
             learning_rate: 1e-3,
             samples_per_second: 10.0,

@@ -108,7 +108,10 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
         max_steps: experiment.training.max_steps,
         checkpoint_every_steps: experiment.training.checkpoint_every_steps,
     };
-    let model = experiment.model.init(tokenizer.vocabulary(), &device);
+    let mut model = experiment.model.init(tokenizer.vocabulary(), &device);
+    if state.is_none() {
+        weights::import(experiment, &mut model)?;
+    }
     let clip = experiment.optimizer.clip_gradient_norm;
     let model = TrainingModel::new(
         model,

@@ -13,6 +13,7 @@ use crate::data::batch::{Batch, HostBatch};
 use crate::data::sample::Task;
 use crate::experiment::schema::LossConfig;
 use crate::model::heads::points::to_pixels;
+use crate::model::loss::overlap::overlap_loss;
 use crate::model::loss::point::{PointUnit, TokenSelection, point_loss, select_tokens};
 use crate::model::loss::text::text_loss;
 use crate::model::pixel_llm::PixelLlm;
@@ -41,6 +42,8 @@ pub struct Losses {
     pub text: Option<Tensor<1>>,
     /// Point loss before its weight, `[1]`; `None` where the task has none.
     pub point: Option<Tensor<1>>,
+    /// Overlap loss before its weight, `[1]`; `None` where the task has none or it weighs nothing.
+    pub overlap: Option<Tensor<1>>,
 }
 
 /// What a step measured.
@@ -54,6 +57,8 @@ pub struct StepOutput {
     pub text_loss: Option<f64>,
     /// Point loss before its weight.
     pub point_loss: Option<f64>,
+    /// Overlap loss before its weight.
+    pub overlap_loss: Option<f64>,
     /// Norm of all gradients together, before clipping; 0 without a backward pass.
     pub gradient_norm: f64,
     /// Images in the batch.
@@ -87,19 +92,23 @@ impl TrainingModel {
         let images = self.model.encode(batch.images.clone(), batch.padding_mask.clone());
         let features = self.model.text_features(&images, batch.rows.clone());
         let text = || self.text_loss(&batch, features.clone());
-        let point = |selection| self.point_loss(&batch, features.clone(), selection);
-        let (text, point) = match task {
-            Task::Narrate => (Some(text()), Some(point(TokenSelection::Words))),
+        let places = |selection| self.places(&batch, features.clone(), selection);
+        let (text, places) = match task {
+            Task::Narrate => (Some(text()), Some(places(TokenSelection::Words))),
             Task::Describe => (Some(text()), None),
-            Task::Locate => (None, Some(point(TokenSelection::LastWord))),
+            Task::Locate => (None, Some(places(TokenSelection::LastWord))),
         };
+        let point = places.clone().map(Places::distance);
+        let has_overlap = task == Task::Locate && self.losses.overlap.weight > 0.0;
+        let overlap = places.filter(|_| has_overlap).map(Places::overlap);
         let weighted = |loss: &Option<Tensor<1>>, weight: f64| match loss {
             Some(loss) => loss.clone() * weight,
             None => Tensor::zeros([1], &features.device()),
         };
-        let total =
-            weighted(&text, self.losses.text.weight) + weighted(&point, self.losses.point.weight);
-        Losses { total, text, point }
+        let total = weighted(&text, self.losses.text.weight)
+            + weighted(&point, self.losses.point.weight)
+            + weighted(&overlap, self.losses.overlap.weight);
+        Losses { total, text, point, overlap }
     }
 
     /// `features`: `[B, N, L, D]`
@@ -113,13 +122,10 @@ impl TrainingModel {
         )
     }
 
+    /// Where the words are said to be and where they are, in the unit of the point loss.
+    ///
     /// `features`: `[B, N, L, D]`
-    fn point_loss(
-        &self,
-        batch: &Batch,
-        features: Tensor<4>,
-        selection: TokenSelection,
-    ) -> Tensor<1> {
+    fn places(&self, batch: &Batch, features: Tensor<4>, selection: TokenSelection) -> Places {
         let vocabulary = self.model.language().vocabulary();
         let mask = select_tokens(batch.rows.text.clone(), &vocabulary, selection)
             * batch.row_valid.clone().unsqueeze_dim::<3>(2);
@@ -131,12 +137,33 @@ impl TrainingModel {
                 to_pixels(batch.points.clone(), batch.sizes.clone()),
             ),
         };
-        point_loss(predicted, target, mask)
+        Places { predicted, target, mask }
     }
 
     /// Where the model is.
     fn device(&self) -> Device {
         self.devices().into_iter().next().unwrap_or_default()
+    }
+}
+
+/// Places of words beside those they should have.
+#[derive(Debug, Clone)]
+struct Places {
+    /// `[B, N, L, P, 2]`
+    predicted: Tensor<5>,
+    /// `[B, N, L, P, 2]`
+    target: Tensor<5>,
+    /// `[B, N, L]`
+    mask: Tensor<3>,
+}
+
+impl Places {
+    fn distance(self) -> Tensor<1> {
+        point_loss(self.predicted, self.target, self.mask)
+    }
+
+    fn overlap(self) -> Tensor<1> {
+        overlap_loss(self.predicted, self.target, self.mask)
     }
 }
 
@@ -149,6 +176,7 @@ impl Losses {
             loss: read(self.total.clone()),
             text_loss: self.text.clone().map(read),
             point_loss: self.point.clone().map(read),
+            overlap_loss: self.overlap.clone().map(read),
             gradient_norm,
             num_images,
             samples_per_second: 0.0,
@@ -221,6 +249,7 @@ fn mean_output(task: Task, parts: &[StepOutput], gradient_norm: f64) -> StepOutp
         loss: parts.iter().map(|part| part.loss).sum::<f64>() / parts.len() as f64,
         text_loss: mean(|part| part.text_loss),
         point_loss: mean(|part| part.point_loss),
+        overlap_loss: mean(|part| part.overlap_loss),
         gradient_norm,
         num_images: parts.iter().map(|part| part.num_images).sum(),
         samples_per_second: 0.0,

@@ -237,6 +237,7 @@ impl Fit<'_> {
             loss: output.loss,
             text_loss: output.text_loss,
             point_loss: output.point_loss,
+            overlap_loss: output.overlap_loss,
             gradient_norm: output.gradient_norm,
             learning_rate: rate.base(),
             samples_per_second: output.samples_per_second,
@@ -312,6 +313,7 @@ fn summarise(step: usize, task: Task, outputs: &[&StepOutput]) -> Option<Validat
         loss: mean(|output| Some(output.loss))?,
         text_loss: mean(|output| output.text_loss),
         point_loss: mean(|output| output.point_loss),
+        overlap_loss: mean(|output| output.overlap_loss),
     })
 }
 

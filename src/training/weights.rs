@@ -10,6 +10,7 @@ use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::model::pixel_llm::PixelLlm;
+use crate::weights::import::{self, ImportOptions};
 
 /// Writes the weights of `model` into `run`.
 ///
@@ -28,6 +29,20 @@ pub fn save(run: &RunDirectory, model: &PixelLlm) -> Result<()> {
         help: "Check that there is room, and train again with --resume.".into(),
     })?;
     fs::rename(&beside, &path).map_err(Error::io("write", &path))
+}
+
+/// Loads the files that modules of `experiment` start from into `model`, and says what became of each.
+///
+/// # Errors
+/// [`Error::Usage`], [`Error::Io`] or [`Error::Format`] where one cannot be used.
+pub fn import(experiment: &Experiment, model: &mut PixelLlm) -> Result<()> {
+    for file in &experiment.weights {
+        let options = ImportOptions { layout: file.layout.as_deref(), strict: file.strict };
+        let imported = import::into_model(&file.file, &experiment.model, model, &options)?;
+        let (name, layout, report) = (file.file.display(), imported.layout, imported.report);
+        tracing::info!("weights {name} ({layout}): {report}");
+    }
+    Ok(())
 }
 
 /// Builds the model of `run` on `device` and reads its weights.

@@ -183,10 +183,10 @@ impl Vectors {
     /// # Errors
     /// [`Error::Format`] where anything is left over, missing or of another shape.
     pub fn load<M: Module>(&self, module: &mut M, map: &NameMap, prefix: &str) -> Result<()> {
-        let maps = [map.compile(prefix, "")];
+        let map = map.compile(prefix, "");
         let file = self.parameters.as_ref().unwrap_or(&self.values);
-        let resampling = Resampling::Jax;
-        let mut report = load::load(module, file, &maps, &[""], resampling)?;
+        let resampling = |_: &str| Resampling::Jax;
+        let mut report = load::load(module, file, |name| map.targets(name), &[""], resampling)?;
         // Inputs, outputs and the parameters of other modules are not this module's.
         report.unused.retain(|name| name.starts_with(prefix));
         report.strict().map(drop)

@@ -67,7 +67,9 @@ impl TensorFile {
             return Self::open_shards(path);
         }
         let start = first_bytes(&path)?;
-        if start.starts_with(&ZIP) || start.first() == Some(&PICKLE) {
+        // The length of a safetensors header may begin like a pickle; what follows it is JSON.
+        let is_safetensors = start.get(8) == Some(&b'{');
+        if !is_safetensors && (start.starts_with(&ZIP) || start.first() == Some(&PICKLE)) {
             let mut store = PytorchStore::from_file(&path).map_indices_contiguous(false);
             let tensors = store.get_all_tensors().map_err(|error| not_torch(&path, &error))?;
             let (format, tensors) = (Format::Torch, tensors.clone());
@@ -146,8 +148,8 @@ fn beside(index: &Path, shard: &str) -> Result<PathBuf> {
 fn first_bytes(path: &Path) -> Result<Vec<u8>> {
     let mut start = Vec::new();
     let file = File::open(path).map_err(Error::io("read", path))?;
-    file.take(8).read_to_end(&mut start).map_err(Error::io("read", path))?;
-    if start.len() < 8 {
+    file.take(9).read_to_end(&mut start).map_err(Error::io("read", path))?;
+    if start.len() < 9 {
         let problem = format!("has {} bytes: no format of weights is that short", start.len());
         return Err(Error::format(path, problem, "Download the file again."));
     }
@@ -231,6 +233,16 @@ mod tests {
             assert_eq!(file.tensors["x"].shape.to_vec(), [2]);
             assert_eq!(file.byte_len(), 8);
         }
+    }
+
+    #[test]
+    fn a_header_whose_length_begins_like_a_pickle_is_still_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let padded = format!("{HEADER:<640}");
+        assert_eq!(padded.len().to_le_bytes()[..2], [PICKLE, 2]);
+        write(&path, &safetensors(&padded, &[0; 8]));
+        assert_eq!(TensorFile::open(&path).unwrap().format, Format::Safetensors);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Public checkpoints: which maps they are made of, and which one a file is.
 
 use super::file::TensorFile;
-use super::name_map::{CompiledMap, NameMap};
+use super::name_map::{CompiledMap, Dialect, Kind, NameMap, Target};
 use super::{eva, sam};
 
 /// A module of a checkpoint.
@@ -31,8 +31,29 @@ pub struct Layout {
 /// What a state dict is kept under in many PyTorch files, or nothing.
 const TORCH_PREFIXES: &[&str] = &["", "model.", "module.", "state_dict.", "model.module."];
 
+/// Our own format: names are paths in the whole model.
+const OURS: NameMap =
+    NameMap { dialect: Dialect::Torch, entries: &[("{path}", "{path}", Kind::Tensor(&[]))] };
+
+const fn ours(path: &'static str) -> Component {
+    Component { theirs: path, ours: path, map: &OURS }
+}
+
 /// All layouts.
 pub const LAYOUTS: &[Layout] = &[
+    Layout {
+        name: "pixelllm",
+        about: "our own format: `pixelllm weights import`, and the weights of a run",
+        prefixes: &[""],
+        components: &[
+            ours("vision.eva."),
+            ours("vision.sam."),
+            ours("location."),
+            ours("adapter."),
+            ours("language."),
+            ours("points."),
+        ],
+    },
     Layout {
         name: "jax",
         about: "the reference's parameters, `params/…`",
@@ -77,10 +98,26 @@ pub const LAYOUTS: &[Layout] = &[
 pub struct Fitted {
     /// The layout.
     pub layout: &'static Layout,
-    /// Its maps, compiled with the prefix.
-    pub maps: Vec<CompiledMap>,
+    /// Its modules of which the file has something.
+    pub components: Vec<FittedComponent>,
     /// How many tensors of the file it knows.
     pub known: usize,
+}
+
+/// A module of a checkpoint that a file has something of.
+#[derive(Debug)]
+pub struct FittedComponent {
+    /// What the module's parameters begin with in our whole model.
+    pub ours: &'static str,
+    /// Its map.
+    pub map: CompiledMap,
+}
+
+impl Fitted {
+    /// Where the tensor `name` goes.
+    pub fn targets(&self, name: &str) -> Vec<Target> {
+        self.components.iter().flat_map(|component| component.map.targets(name)).collect()
+    }
 }
 
 /// The layout called `name`.
@@ -92,18 +129,21 @@ impl Layout {
     /// The layout with the prefix under which it knows most tensors of `file`.
     pub fn fit(&'static self, file: &TensorFile) -> Fitted {
         let fitted = |prefix: &&str| {
-            let compile = |component: &Component| {
-                component.map.compile(&format!("{prefix}{}", component.theirs), component.ours)
-            };
-            let maps: Vec<_> = self.components.iter().map(compile).collect();
-            let known = |name: &&String| maps.iter().any(|map| !map.targets(name).is_empty());
-            let known = file.tensors.keys().filter(known).count();
-            Fitted { layout: self, maps, known }
+            let mut known = 0;
+            let compiled = self.components.iter().filter_map(|component| {
+                let theirs = format!("{prefix}{}", component.theirs);
+                let map = component.map.compile(&theirs, component.ours);
+                let here = file.tensors.keys().filter(|name| !map.targets(name).is_empty()).count();
+                known += here;
+                (here > 0).then_some(FittedComponent { ours: component.ours, map })
+            });
+            let components = compiled.collect();
+            Fitted { layout: self, components, known }
         };
         let best = self.prefixes.iter().map(fitted).reduce(|best, next| {
             if next.known > best.known { next } else { best }
         });
-        best.unwrap_or(Fitted { layout: self, maps: Vec::new(), known: 0 })
+        best.unwrap_or(Fitted { layout: self, components: Vec::new(), known: 0 })
     }
 }
 
@@ -112,4 +152,45 @@ pub fn guess(file: &TensorFile) -> Option<Fitted> {
     let fitted = LAYOUTS.iter().map(|layout| layout.fit(file));
     let best = fitted.reduce(|best, next| if next.known > best.known { next } else { best })?;
     (best.known > 0).then_some(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use burn::store::bridge;
+    use burn::tensor::TensorData;
+
+    use super::*;
+    use crate::weights::file::Format;
+
+    fn file(names: &[&str]) -> TensorFile {
+        let tensor = |name: &&str| {
+            let data = TensorData::new(vec![0.0f32], [1]);
+            (name.to_string(), bridge::from_data(data, name.to_string(), None))
+        };
+        TensorFile {
+            path: "model.safetensors".into(),
+            format: Format::Safetensors,
+            metadata: BTreeMap::new(),
+            tensors: names.iter().map(tensor).collect(),
+        }
+    }
+
+    #[test]
+    fn a_layout_is_known_by_its_names_also_under_a_prefix() {
+        let cases: [(&str, &[&str]); 6] = [
+            ("timm-eva02", &["cls_token", "blocks.0.mlp.fc1_g.weight"]),
+            ("eva02", &["module.cls_token", "module.blocks.0.mlp.w1.weight"]),
+            ("sam", &["image_encoder.neck.0.weight", "mask_decoder.iou_token.weight"]),
+            ("hf-sam", &["vision_encoder.neck.conv1.weight"]),
+            ("jax", &["params/git_backbone/cls_token", "params/sam_backbone/pos_embed"]),
+            ("pixelllm", &["vision.eva.norm.gamma"]),
+        ];
+        for (name, tensors) in cases {
+            let guessed = guess(&file(tensors)).map(|fitted| fitted.layout.name);
+            assert_eq!(guessed, Some(name));
+        }
+        assert!(guess(&file(&["something.else"])).is_none());
+    }
 }

@@ -11,7 +11,7 @@ use burn::tensor::{Int, Tensor};
 
 use super::array::Array;
 use super::file::TensorFile;
-use super::name_map::{CompiledMap, Finish, Places, Target};
+use super::name_map::{Finish, Places, Target};
 use crate::error::{Error, Result};
 use crate::model::vision::Resampling;
 
@@ -20,8 +20,10 @@ use crate::model::vision::Resampling;
 pub struct LoadReport {
     /// The file.
     pub path: PathBuf,
-    /// Tensors of the file that went into the module.
+    /// Number of tensors of the file that went into the module.
     pub used: usize,
+    /// Parameters of the module that have their values from the file.
+    pub loaded: Vec<String>,
     /// Parameters of the module that the file should have had.
     pub missing: Vec<String>,
     /// Tensors of the file that the module has no place for.
@@ -149,23 +151,25 @@ pub fn parameter_shapes<M: Module>(module: &M) -> BTreeMap<String, Vec<usize>> {
     shapes.shapes
 }
 
-/// Loads what `maps` know of `file` into `module`, tensor by tensor: beside the module itself, memory
-/// holds one tensor at a time. Parameters under none of the modules that the file has something for are
-/// none of its business, so a file of one encoder leaves the rest of a model alone.
+/// Loads what `targets` knows of `file` into `module`, tensor by tensor: beside the module itself,
+/// memory holds one tensor at a time. Parameters that begin with none of `scope` are none of the file's
+/// business, so that a file of one encoder leaves the rest of a model alone. `resampling` says by which
+/// convention the table of a parameter is resized.
 ///
 /// # Errors
 /// [`Error::Format`] where the file's data cannot be read.
 pub fn load<M: Module>(
     module: &mut M,
     file: &TensorFile,
-    maps: &[CompiledMap],
+    targets: impl Fn(&str) -> Vec<Target>,
     scope: &[&str],
-    resampling: Resampling,
+    resampling: impl Fn(&str) -> Resampling,
 ) -> Result<LoadReport> {
     let shapes = parameter_shapes(module);
     let mut report = LoadReport {
         path: file.path.clone(),
         used: 0,
+        loaded: Vec::new(),
         missing: Vec::new(),
         unused: Vec::new(),
         mismatched: Vec::new(),
@@ -174,10 +178,9 @@ pub fn load<M: Module>(
     let mut tensors = Vec::new();
     let mut found = BTreeSet::new();
     for (name, tensor) in &file.tensors {
-        let targets: Vec<Target> = maps.iter().flat_map(|map| map.targets(name)).collect();
         let mut has_place = false;
         let mut was_used = false;
-        for target in targets {
+        for target in targets(name) {
             let Some(expected) = shapes.get(&target.path) else { continue };
             has_place = true;
             if !found.insert(target.path.clone()) {
@@ -187,7 +190,7 @@ pub fn load<M: Module>(
                 });
                 continue;
             }
-            match placed(tensor, &target, expected, resampling) {
+            match placed(tensor, &target, expected, resampling(&target.path)) {
                 Ok((tensor, resize)) => {
                     tensors.push(tensor);
                     report.resized.extend(resize);
@@ -205,6 +208,7 @@ pub fn load<M: Module>(
     let missing = shapes.keys().filter(in_scope).filter(|path| !found.contains(*path));
     report.missing = missing.cloned().collect();
 
+    report.loaded = tensors.iter().map(|tensor| tensor.name.clone()).collect();
     let applied = module.apply(tensors, None, None, false);
     if let Some(error) = applied.errors.first() {
         let help = "Download the file again.";

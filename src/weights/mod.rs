@@ -7,10 +7,12 @@
 //! | [`layout`] | which maps make up a public checkpoint, and guessing which one a file is |
 //! | [`eva`], [`sam`] | the maps of the vision encoders, as tables |
 //! | [`load`] | into a module, with a report of everything that did not fit |
+//! | [`import`] | into the whole model, and into our own format |
 
 pub mod array;
 pub mod eva;
 pub mod file;
+pub mod import;
 pub mod layout;
 pub mod load;
 pub mod name_map;

@@ -72,7 +72,8 @@ pub enum Change {
     Reverse(usize),
 }
 
-/// One line of a map. `{i}` stands for a number, the same on both sides.
+/// One line of a map. `{i}` and `{j}` stand for numbers and `{path}` for anything, the same on both
+/// sides.
 pub type Entry = (&'static str, &'static str, Kind);
 
 /// A table from their names to ours.
@@ -163,13 +164,15 @@ impl NameMap {
     }
 }
 
-/// The pattern of a name; `{i}` and `{j}` are numbers. Always `Some`: everything else is escaped.
+/// What may stand in a name, and what it matches.
+const PLACEHOLDERS: [(&str, &str); 3] = [("i", "[0-9]+"), ("j", "[0-9]+"), ("path", ".+")];
+
+/// The pattern of a name. Always `Some`: all but the placeholders is escaped.
 fn pattern(name: &str) -> Option<Regex> {
-    let number = |name: String, letter: char| {
-        name.replace(&format!("\\{{{letter}\\}}"), &format!("(?<{letter}>[0-9]+)"))
-    };
-    let escaped = number(number(regex::escape(name), 'i'), 'j');
-    Regex::new(&format!("^{escaped}$")).ok()
+    let pattern = PLACEHOLDERS.iter().fold(regex::escape(name), |pattern, (name, matches)| {
+        pattern.replace(&format!("\\{{{name}\\}}"), &format!("(?<{name}>{matches})"))
+    });
+    Regex::new(&format!("^{pattern}$")).ok()
 }
 
 impl CompiledMap {
@@ -179,9 +182,9 @@ impl CompiledMap {
         let target = |line: &Line| {
             let captures = line.theirs.captures(name)?;
             let mut path = line.ours.clone();
-            for letter in ["i", "j"] {
-                if let Some(number) = captures.name(letter) {
-                    path = path.replace(&format!("{{{letter}}}"), number.as_str());
+            for (name, _) in PLACEHOLDERS {
+                if let Some(found) = captures.name(name) {
+                    path = path.replace(&format!("{{{name}}}"), found.as_str());
                 }
             }
             Some(Target { path, changes: line.changes, places: line.places })

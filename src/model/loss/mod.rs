@@ -1,4 +1,5 @@
 //! Losses (`spec/losses.md`).
 
+pub mod overlap;
 pub mod point;
 pub mod text;

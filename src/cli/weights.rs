@@ -1,0 +1,131 @@
+//! `pixelllm weights`: look into files of weights, and bring public ones into our format.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use burn::tensor::DType;
+use clap::{Args, Subcommand};
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::output::say;
+use crate::backend;
+use crate::error::{Error, Result};
+use crate::experiment;
+use crate::weights::file::TensorFile;
+use crate::weights::import::{self, ImportOptions};
+use crate::weights::layout::{self, Fitted, LAYOUTS};
+
+/// Look into files of weights, and bring public ones into our format
+#[derive(Debug, Subcommand)]
+pub(super) enum Weights {
+    /// List the tensors of a file and say whose layout it has
+    Inspect(Inspect),
+    /// Read a public checkpoint into the model of an experiment, and write it in our format
+    Import(Import),
+}
+
+impl Weights {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        match self {
+            Self::Inspect(inspect) => inspect.run(),
+            Self::Import(import) => import.run(),
+        }
+    }
+}
+
+/// List the tensors of a file and say whose layout it has
+#[derive(Debug, Args)]
+pub(super) struct Inspect {
+    /// A .safetensors file, the index of a sharded one, a folder with either, or a PyTorch file
+    file: PathBuf,
+}
+
+impl Inspect {
+    fn run(self) -> Result<ExitCode> {
+        let file = TensorFile::open(&self.file)?;
+        let guess = layout::guess(&file);
+        let mut table = Table::new();
+        table.load_preset(presets::UTF8_FULL_CONDENSED);
+        table.set_header(["tensor", "shape", "type", "parameter here"]);
+        for (name, tensor) in &file.tensors {
+            let targets = guess.iter().flat_map(|fitted| fitted.targets(name));
+            let paths: Vec<String> = targets.map(|target| target.path).collect();
+            table.add_row([
+                name.clone(),
+                format!("{:?}", tensor.shape.to_vec()),
+                type_name(tensor.dtype),
+                paths.join("\n"),
+            ]);
+        }
+        if let Some(column) = table.column_mut(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        say(table);
+        for (key, value) in &file.metadata {
+            let short: String = value.chars().take(120).collect();
+            let more = if short.len() < value.len() { "…" } else { "" };
+            say(format_args!("{key}: {short}{more}"));
+        }
+        let numbers: usize = file.tensors.values().map(|tensor| tensor.shape.num_elements()).sum();
+        let mib = file.byte_len() as f64 / f64::from(1 << 20);
+        let (count, format) = (file.tensors.len(), file.format.name());
+        say(format_args!("{format}: {count} tensors, {numbers} numbers, {mib:.1} MiB"));
+        match guess {
+            Some(Fitted { layout, known, .. }) => say(format_args!(
+                "layout: {} ({}), which knows {known} of them",
+                layout.name, layout.about
+            )),
+            None => say(format_args!("layout: none that is known ({})", layout_names())),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A type as checkpoints name it: `f32`, `bf16`, `i64`.
+fn type_name(dtype: DType) -> String {
+    format!("{dtype:?}").to_lowercase()
+}
+
+fn layout_names() -> String {
+    LAYOUTS.iter().map(|layout| layout.name).collect::<Vec<_>>().join(", ")
+}
+
+/// Read a public checkpoint into the model of an experiment, and write it in our format
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// A .safetensors file, the index of a sharded one, a folder with either, or a PyTorch file
+    file: PathBuf,
+    /// The experiment whose model it is for
+    #[arg(long, value_name = "EXPERIMENT.toml")]
+    experiment: PathBuf,
+    /// Where to write
+    #[arg(long, value_name = "FILE.safetensors")]
+    out: PathBuf,
+    /// Whose layout it has [default: the one that knows most of its tensors]
+    #[arg(long)]
+    layout: Option<String>,
+    /// Fail where a tensor is missing, not used, of another shape, or had to be resized
+    #[arg(long)]
+    strict: bool,
+    /// Change a key of the experiment; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    changes: Vec<String>,
+}
+
+impl Import {
+    fn run(self) -> Result<ExitCode> {
+        if self.out.extension().is_none_or(|extension| extension != "safetensors") {
+            return Err(Error::Usage {
+                problem: format!("{} does not end in .safetensors", self.out.display()),
+                help: "Our format is safetensors; name the file so.".into(),
+            });
+        }
+        let experiment = experiment::load(&self.experiment, &self.changes)?;
+        let device = backend::device("cpu")?;
+        let options = ImportOptions { layout: self.layout.as_deref(), strict: self.strict };
+        let imported = import::to_file(&self.file, &experiment.model, &self.out, &options, &device)?;
+        say(format_args!("{} ({}): {}", imported.layout, self.file.display(), imported.report));
+        say(format_args!("\nWrote {}", self.out.display()));
+        Ok(ExitCode::SUCCESS)
+    }
+}

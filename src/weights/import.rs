@@ -1,0 +1,111 @@
+//! Public checkpoints into the whole model, and into our own format.
+
+use std::fs;
+use std::path::Path;
+
+use burn::store::{ModuleSnapshot, PathFilter, SafetensorsStore};
+use burn::tensor::Device;
+
+use super::file::TensorFile;
+use super::layout::{self, LAYOUTS};
+use super::load::{self, LoadReport};
+use crate::error::{Error, Result};
+use crate::model::language::Vocabulary;
+use crate::model::pixel_llm::{PixelLlm, PixelLlmConfig};
+use crate::model::vision::Resampling;
+
+/// How a file is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ImportOptions<'a> {
+    /// Whose layout it has; `None` takes the one that knows most of its tensors.
+    pub layout: Option<&'a str>,
+    /// Whether anything left out, left over or changed is an error.
+    pub strict: bool,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub struct Imported {
+    /// Name of the layout.
+    pub layout: &'static str,
+    /// What was used and what was not.
+    pub report: LoadReport,
+}
+
+/// Loads `path` into those modules of `model` that it has something of.
+///
+/// # Errors
+/// [`Error::Usage`] where there is no such layout, [`Error::Io`] or [`Error::Format`] where the file
+/// cannot be read, has nothing for this model, or does not fit exactly and is to.
+pub fn into_model(
+    path: &Path,
+    config: &PixelLlmConfig,
+    model: &mut PixelLlm,
+    options: &ImportOptions<'_>,
+) -> Result<Imported> {
+    let file = TensorFile::open(path)?;
+    let fitted = match options.layout {
+        Some(name) => Some(layout::named(name).ok_or_else(|| unknown(name))?.fit(&file)),
+        None => layout::guess(&file),
+    };
+    let fitted = fitted.filter(|fitted| fitted.known > 0).ok_or_else(|| {
+        let problem = format!("none of its {} tensors has a name that is known", file.tensors.len());
+        let help = "`pixelllm weights inspect FILE` lists them.";
+        Error::format(path, problem, help)
+    })?;
+    let scope: Vec<&str> = fitted.components.iter().map(|component| component.ours).collect();
+    let resampling = |parameter: &str| resampling(config, parameter);
+    let report = load::load(model, &file, |name| fitted.targets(name), &scope, resampling)?;
+    if report.loaded.is_empty() {
+        let problem = format!("nothing in it fits the model\n{report}");
+        return Err(Error::format(path, problem, "Does the model have such an encoder, of this size?"));
+    }
+    let report = if options.strict { report.strict()? } else { report };
+    Ok(Imported { layout: fitted.layout.name, report })
+}
+
+/// Writes what `path` has for a model of `config` to `out`, in our own format.
+///
+/// # Errors
+/// As [`into_model`], and [`Error::Io`] where `out` cannot be written.
+pub fn to_file(
+    path: &Path,
+    config: &PixelLlmConfig,
+    out: &Path,
+    options: &ImportOptions<'_>,
+    device: &Device,
+) -> Result<Imported> {
+    // Parameters are made when they are first needed: those that are not loaded never are.
+    let vocabulary = Vocabulary { size: 1, pad: 0, begin: 0, end: 0 };
+    let mut model = config.init(vocabulary, device);
+    let imported = into_model(path, config, &mut model, options)?;
+    let beside = out.with_extension("partial.safetensors");
+    let mut store = SafetensorsStore::from_file(&beside)
+        .filter(PathFilter::new().with_full_paths(imported.report.loaded.clone()))
+        .overwrite(true)
+        .metadata("format", "pixelllm")
+        .metadata("version", env!("CARGO_PKG_VERSION"))
+        .metadata("imported_as", imported.layout);
+    model.save_into(&mut store).map_err(|error| {
+        let io = std::io::Error::other(error.to_string());
+        Error::io("write", out)(io)
+    })?;
+    fs::rename(&beside, out).map_err(Error::io("write", out))?;
+    Ok(imported)
+}
+
+/// By which convention the tables of an encoder are resized.
+fn resampling(config: &PixelLlmConfig, parameter: &str) -> Resampling {
+    let sam = config.vision.sam.as_ref().filter(|_| parameter.starts_with("vision.sam."));
+    let eva = config.vision.eva.as_ref().filter(|_| parameter.starts_with("vision.eva."));
+    let chosen = sam.map(|sam| sam.resampling).or_else(|| eva.map(|eva| eva.resampling));
+    chosen.unwrap_or(Resampling::Jax)
+}
+
+fn unknown(name: &str) -> Error {
+    let names: Vec<_> = LAYOUTS.iter().map(|layout| layout.name).collect();
+    Error::Usage {
+        problem: format!("there is no layout `{name}`"),
+        help: format!("The layouts: {}.", names.join(", ")),
+    }
+}
