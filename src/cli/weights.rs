@@ -95,7 +95,7 @@ fn layout_names() -> String {
 pub(super) struct Import {
     /// A .safetensors file, the index of a sharded one, a folder with either, or a PyTorch file
     file: PathBuf,
-    /// The experiment whose model it is for
+    /// The experiment, or preset, whose model it is for
     #[arg(long, value_name = "EXPERIMENT.toml")]
     experiment: PathBuf,
     /// Where to write
@@ -120,10 +120,10 @@ impl Import {
                 help: "Our format is safetensors; name the file so.".into(),
             });
         }
-        let experiment = experiment::load(&self.experiment, &self.changes)?;
+        let model = experiment::load_model(&self.experiment, &self.changes)?;
         let device = backend::device("cpu")?;
         let options = ImportOptions { layout: self.layout.as_deref(), strict: self.strict };
-        let imported = import::to_file(&self.file, &experiment.model, &self.out, &options, &device)?;
+        let imported = import::to_file(&self.file, &model, &self.out, &options, &device)?;
         say(format_args!("{} ({}): {}", imported.layout, self.file.display(), imported.report));
         say(format_args!("\nWrote {}", self.out.display()));
         Ok(ExitCode::SUCCESS)

@@ -20,6 +20,8 @@ use std::path::Path;
 use serde_json::Value as Json;
 
 use crate::error::{Error, Result};
+use crate::model::ConfigProblem;
+use crate::model::pixel_llm::PixelLlmConfig;
 use document::Node;
 use problem::Problem;
 use shape::Schema;
@@ -32,6 +34,27 @@ pub use schema::Experiment;
 /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it is not TOML, else
 /// [`Error::Experiment`] about the first problem; its help lists all others.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Experiment> {
+    load_checked(path, overrides, Experiment::validate)
+}
+
+/// Reads the model of the experiment at `path`, which may be a preset: what is not about the model may
+/// be missing.
+///
+/// # Errors
+/// As [`load`], for what is there.
+pub fn load_model(path: &Path, overrides: &[String]) -> Result<PixelLlmConfig> {
+    let check = |experiment: &Experiment| {
+        let is_of_model = |problem: &ConfigProblem| problem.key.starts_with("model.");
+        experiment.validate().into_iter().filter(is_of_model).collect()
+    };
+    Ok(load_checked(path, overrides, check)?.model)
+}
+
+fn load_checked(
+    path: &Path,
+    overrides: &[String],
+    check: impl Fn(&Experiment) -> Vec<ConfigProblem>,
+) -> Result<Experiment> {
     let schema = Schema::of_experiment();
     let mut document = extends::read(path)?;
     overrides::apply(&mut document, overrides, &schema)?;
@@ -40,7 +63,7 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Experiment> {
     problem::report(problems)?;
     let experiment = deserialize(json, &document)?;
     problem::report(
-        experiment.validate().into_iter().map(|p| Problem::of_config(p, &document)).collect(),
+        check(&experiment).into_iter().map(|p| Problem::of_config(p, &document)).collect(),
     )?;
     Ok(experiment)
 }
