@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::module::Module;
 use miette::Diagnostic;
 use pixelllm::Error;
 use pixelllm::experiment::{self, Experiment};
@@ -353,4 +354,31 @@ fn files_that_are_missing_or_not_toml_are_named() {
     assert!(missing.to_string().starts_with("cannot read no/such.toml: "), "{missing}");
     let (message, _) = error("seed = 1\nname = quickstart\n", &[]);
     assert!(message.starts_with("a.toml:2: "), "{message}");
+}
+
+#[test]
+fn vision_presets_have_the_sizes_of_the_published_encoders() {
+    // Millions of parameters: spec/model.md §0 for L and H, the others from the published tables.
+    let presets = [
+        ("eva02-ti", 5.5),
+        ("eva02-s", 21.6),
+        ("eva02-b", 85.8),
+        ("eva02-l", 303.3),
+        ("sam-b", 89.7),
+        ("sam-l", 308.3),
+        ("sam-h", 637.0),
+    ];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/presets/vision");
+    assert_eq!(toml_files(&folder).len(), presets.len());
+    for (name, millions) in presets {
+        let model = experiment::load_model(&folder.join(format!("{name}.toml")), &[]).unwrap();
+        let device = pixelllm::backend::device("cpu").unwrap();
+        let count = if name.starts_with("eva") {
+            model.vision.eva.unwrap().init(&device).num_params()
+        } else {
+            model.vision.sam.unwrap().init(&device).num_params()
+        };
+        let found = count as f64 / 1e6;
+        assert!((found - millions).abs() < 0.05 * 1f64.max(millions / 100.0), "{name}: {found}");
+    }
 }
