@@ -170,8 +170,8 @@ fn half_precision_is_read_as_the_numbers_it_stands_for() {
         let path = path.to_string_lossy().into_owned();
         import(&workshop, &path, &format!("{name}-out.safetensors"), &["--strict"]).success();
     }
-    let [half, same] = ["half-out", "same-out"]
-        .map(|name| read(&workshop.path(&format!("{name}.safetensors"))));
+    let [half, same] =
+        ["half-out", "same-out"].map(|name| read(&workshop.path(&format!("{name}.safetensors"))));
     assert_eq!(half, same);
 }
 

@@ -24,8 +24,7 @@ use vectors::{Vectors, collect};
 type Component = fn(&Vectors, &Device) -> Result<Vec<Produced>>;
 
 /// The components that are built, by the `component` of a file's metadata.
-const COMPONENTS: &[(&str, Component)] =
-    &[("eva02_vit", vision::eva), ("sam_vit", vision::sam)];
+const COMPONENTS: &[(&str, Component)] = &[("eva02_vit", vision::eva), ("sam_vit", vision::sam)];
 
 /// Public checkpoints with what their own implementation makes of them: folders, by what their name
 /// begins with.
