@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 use crate::model::vision::Resampling;
 use crate::weights::file::TensorFile;
+use crate::weights::layout::Component;
 use crate::weights::load;
 use crate::weights::name_map::NameMap;
 
@@ -182,11 +183,29 @@ impl Vectors {
     ///
     /// # Errors
     /// [`Error::Format`] where anything is left over, missing or of another shape.
-    pub fn load<M: Module>(&self, module: &mut M, map: &NameMap, prefix: &str) -> Result<()> {
-        let map = map.compile(prefix, "");
+    pub fn load<M: Module>(
+        &self,
+        module: &mut M,
+        map: &'static NameMap,
+        prefix: &'static str,
+    ) -> Result<()> {
+        self.load_parts(module, &[Component { theirs: prefix, ours: "", map }], prefix)
+    }
+
+    /// [`Self::load`] for a module whose parts have maps of their own.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_parts<M: Module>(
+        &self,
+        module: &mut M,
+        parts: &[Component],
+        prefix: &str,
+    ) -> Result<()> {
+        let maps: Vec<_> = parts.iter().map(|one| one.map.compile(one.theirs, one.ours)).collect();
         let file = self.parameters.as_ref().unwrap_or(&self.values);
-        let resampling = |_: &str| Resampling::Jax;
-        let mut report = load::load(module, file, |name| map.targets(name), &[""], resampling)?;
+        let targets = |name: &str| maps.iter().flat_map(|map| map.targets(name)).collect();
+        let mut report = load::load(module, file, targets, &[""], |_| Resampling::Jax)?;
         // Inputs, outputs and the parameters of other modules are not this module's.
         report.unused.retain(|name| name.starts_with(prefix));
         report.strict().map(drop)
