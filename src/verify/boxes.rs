@@ -10,7 +10,7 @@ use crate::geometry::BoundingBox;
 use crate::model::heads::boxes::box_coding::{BoxCoding, MAX_LOG_RATIO};
 use crate::model::heads::boxes::matching::{Label, Match, best_matches, captions};
 use crate::model::heads::boxes::nms::{Selection, suppress, suppress_by_class};
-use crate::model::heads::boxes::roi_align::{Region, assign, roi_align as pool};
+use crate::model::heads::boxes::roi_align::{Grid, Region, assign, roi_align as pool};
 
 /// The numbers of a tensor.
 pub(super) fn numbers<const D: usize>(values: Tensor<D>) -> Vec<f32> {
@@ -315,7 +315,6 @@ struct RoiAlignSettings {
 /// Features under boxes.
 pub(super) fn roi_align(vectors: &Vectors, device: &Device) -> Result<Vec<Produced>> {
     let settings: RoiAlignSettings = vectors.config()?;
-    vectors.require("sampling_ratio", &settings.sampling_ratio, &2)?;
     let maps = maps(vectors, settings.strides.len(), device)?;
     let strides: Vec<f32> = settings.strides.iter().map(|&stride| stride as f32).collect();
     let first = settings.strides.first().map_or(0, |stride| stride.ilog2() as usize);
@@ -336,10 +335,10 @@ pub(super) fn roi_align(vectors: &Vectors, device: &Device) -> Result<Vec<Produc
             boxes.iter().zip(levels).map(region).collect()
         })
         .collect();
-    let side = settings.output_size;
+    let grid = Grid { side: settings.output_size, samples: settings.sampling_ratio };
     Ok(vec![
-        Produced::float("roi", pool(&maps, &assigned, side), Tolerance::FEATURES),
-        Produced::float("multilevel_direct", pool(&maps, &given, side), Tolerance::FEATURES),
+        Produced::float("roi", pool(&maps, &assigned, grid), Tolerance::FEATURES),
+        Produced::float("multilevel_direct", pool(&maps, &given, grid), Tolerance::FEATURES),
     ])
 }
 

@@ -7,10 +7,11 @@
 //! | [`vectors`] | the files |
 //! | [`compare`] | tolerances and differences |
 //! | [`vision`] | the image encoders |
-//! | [`boxes`], [`box_decoder`] | boxes, and the decoder that finds them |
+//! | [`boxes`], [`box_parts`], [`box_decoder`] | boxes, and the decoder that finds them |
 //! | [`gradients`] | norms of gradients |
 
 mod box_decoder;
+mod box_parts;
 mod boxes;
 pub mod compare;
 mod gradients;
@@ -35,9 +36,9 @@ const COMPONENTS: &[(&str, Component)] = &[
     ("box_ops", boxes::box_ops),
     ("nms", boxes::nms),
     ("roi_align", boxes::roi_align),
-    ("centernet_fpn", box_decoder::pyramid),
-    ("centernet_head", box_decoder::head),
-    ("centernet_targets_losses", box_decoder::targets_and_losses),
+    ("centernet_fpn", box_parts::pyramid),
+    ("centernet_head", box_parts::head),
+    ("centernet_targets_losses", box_parts::targets_and_losses),
     ("centernet2", box_decoder::whole),
 ];
 

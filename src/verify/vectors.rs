@@ -13,7 +13,7 @@ use crate::model::vision::Resampling;
 use crate::weights::file::TensorFile;
 use crate::weights::layout::Component;
 use crate::weights::load;
-use crate::weights::name_map::NameMap;
+use crate::weights::name_map::{CompiledMap, NameMap};
 
 /// The vectors of a folder.
 const FOLDER_VECTORS: &str = "io.safetensors";
@@ -183,13 +183,8 @@ impl Vectors {
     ///
     /// # Errors
     /// [`Error::Format`] where anything is left over, missing or of another shape.
-    pub fn load<M: Module>(
-        &self,
-        module: &mut M,
-        map: &'static NameMap,
-        prefix: &'static str,
-    ) -> Result<()> {
-        self.load_parts(module, &[Component { theirs: prefix, ours: "", map }], prefix)
+    pub fn load<M: Module>(&self, module: &mut M, map: &NameMap, prefix: &str) -> Result<()> {
+        self.load_through(module, &[map.compile(prefix, "")], prefix)
     }
 
     /// [`Self::load`] for a module whose parts have maps of their own.
@@ -203,6 +198,15 @@ impl Vectors {
         prefix: &str,
     ) -> Result<()> {
         let maps: Vec<_> = parts.iter().map(|one| one.map.compile(one.theirs, one.ours)).collect();
+        self.load_through(module, &maps, prefix)
+    }
+
+    fn load_through<M: Module>(
+        &self,
+        module: &mut M,
+        maps: &[CompiledMap],
+        prefix: &str,
+    ) -> Result<()> {
         let file = self.parameters.as_ref().unwrap_or(&self.values);
         let targets = |name: &str| maps.iter().flat_map(|map| map.targets(name)).collect();
         let mut report = load::load(module, file, targets, &[""], |_| Resampling::Jax)?;

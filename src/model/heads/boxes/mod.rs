@@ -36,7 +36,7 @@ use nms::{Detection, Selection};
 use proposals::Proposal;
 use pyramid::Pyramid;
 use roi_align::{Region, assign, roi_align};
-use roi_head::{POOLED_SIDE, RoiHead};
+use roi_head::{POOLED, RoiHead};
 use targets::Cells;
 
 /// Finds boxes in the image encoder's map.
@@ -114,7 +114,7 @@ impl BoxDecoder {
             .iter()
             .map(|boxes| boxes.iter().map(|one| assign(*one, &strides, first)).collect())
             .collect();
-        self.roi_head.forward(roi_align(&look.maps, &regions, POOLED_SIDE))
+        self.roi_head.forward(roi_align(&look.maps, &regions, POOLED))
     }
 
     /// The part of a box on the canvas.
@@ -172,5 +172,92 @@ impl BoxDecoder {
             vec![1.0 - score, score]
         });
         selection.select(&refined.collect::<Vec<_>>(), &scores.collect::<Vec<_>>())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use burn::tensor::{Device, Distribution};
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::head::HeadConfig;
+    use super::proposals::ProposalConfig;
+    use super::pyramid::PyramidConfig;
+    use super::roi_head::RoiHeadConfig;
+    use super::*;
+
+    fn small() -> BoxDecoderConfig {
+        BoxDecoderConfig {
+            pyramid: PyramidConfig { inner_width: 8, channels: 8, ..PyramidConfig::default() },
+            head: HeadConfig { channels: 8, layers: 1, groups: 2 },
+            proposals: ProposalConfig {
+                training_candidates: 40,
+                training_kept: 20,
+                candidates: 40,
+                kept: 20,
+                ..ProposalConfig::default()
+            },
+            roi: RoiHeadConfig { widths: vec![12, 12], samples: 8, ..RoiHeadConfig::default() },
+            detections: DetectionConfig { count: 6, ..DetectionConfig::default() },
+            ..BoxDecoderConfig::default()
+        }
+    }
+
+    fn map(device: &Device) -> Tensor<4> {
+        Tensor::random([2, 5, 6, 6], Distribution::Normal(0.0, 1.0), device)
+    }
+
+    #[test]
+    fn training_reaches_the_image_encoder_also_beside_an_image_without_boxes() {
+        let device = Device::flex().autodiff();
+        let config = small();
+        assert!(config.validate().is_empty());
+        let decoder = config.init(5, 96, &device);
+        let object = BoundingBox::new(20.0, 20.0, 60.0, 70.0);
+        let none = BoundingBox::new(0.0, 0.0, 0.0, 0.0);
+        let annotated = [vec![object, none], vec![none, none]];
+        let map = map(&device).require_grad();
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let step = decoder.forward_train(map.clone(), &annotated, &mut rng);
+        assert!(step.samples.iter().all(|samples| samples.len() == 8));
+        let loss = step.losses.total(&config.loss);
+        assert!(loss.clone().into_scalar::<f32>().is_finite());
+        let gradient = map.grad(&loss.backward()).unwrap();
+        assert!(gradient.clone().abs().sum().into_scalar::<f32>() > 0.0);
+        // The annotated box itself is always among the candidates, and comes first.
+        let rows = decoder.caption_rows(&step.samples[0], &annotated[0], 4);
+        assert_eq!(rows.len(), 4);
+        assert!(rows[0].matched && rows[0].annotated == 0);
+        let rows = decoder.caption_rows(&step.samples[1], &annotated[1], 4);
+        assert!(rows.iter().all(|row| !row.matched));
+    }
+
+    #[test]
+    fn detections_lie_on_the_canvas_and_the_surest_comes_first() {
+        let device = Device::flex();
+        let found = small().init(5, 96, &device).detect(map(&device));
+        assert_eq!(found.len(), 2);
+        for found in found {
+            assert_eq!(found.len(), 6);
+            assert!(found.windows(2).all(|pair| pair[0].score >= pair[1].score));
+            let inside = |value: f32| (0.0..=96.0).contains(&value);
+            assert!(found.iter().all(|one| one.bounding_box.to_array().into_iter().all(inside)));
+        }
+    }
+
+    #[test]
+    fn effective_strides_are_those_of_the_grid() {
+        let device = Device::flex();
+        // 6 cells on a canvas of 84 pixels: 14 pixels each.
+        let config = BoxDecoderConfig { strides: Strides::Effective, ..small() };
+        let look = config.init(5, 84, &device).first_look(map(&device));
+        let strides: Vec<f32> = look.cells.iter().map(|cells| cells.stride).collect();
+        assert_eq!(strides, [7.0, 14.0, 28.0, 56.0, 112.0]);
+        assert_eq!(look.cells[0].first_center, 3.5);
+        assert_eq!((look.cells[0].height, look.cells[4].height), (12, 1));
+        let look = small().init(5, 84, &device).first_look(map(&device));
+        assert_eq!(look.cells[0].stride, 8.0);
     }
 }

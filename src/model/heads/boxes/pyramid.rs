@@ -87,8 +87,9 @@ impl PyramidConfig {
         if self.extra_levels > 2 {
             problem("extra_levels", self.extra_levels.to_string(), "0, 1 or 2");
         }
-        if self.inner_width == 0 || !self.inner_width.is_multiple_of(4) {
-            problem("inner_width", self.inner_width.to_string(), "a multiple of 4");
+        // A quarter of it must be left for the finest level.
+        if self.inner_width < 4 {
+            problem("inner_width", self.inner_width.to_string(), "at least 4");
         }
         problems
     }

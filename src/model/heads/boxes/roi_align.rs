@@ -9,13 +9,20 @@ use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::geometry::BoundingBox;
 
-/// Sample points per bin and axis.
-const SAMPLES: usize = 2;
 /// Side of a box, in pixels, that level 4 is for: that of ImageNet's pictures (Lin et al., *Feature
 /// pyramid networks*, CVPR 2017).
 const REFERENCE_PX: f32 = 224.0;
 /// The level for it.
 const REFERENCE_LEVEL: f32 = 4.0;
+
+/// The small grid on which a box is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grid {
+    /// Bins on each axis.
+    pub side: usize,
+    /// Sample points per bin and axis.
+    pub samples: usize,
+}
 
 /// Where to look.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,7 +53,8 @@ pub fn assign(bounding_box: BoundingBox, strides: &[f32], first_level: usize) ->
 /// - `maps`: `[B, D, H, W]` each
 /// - `regions`: `B` lists of the same length `N`
 /// - result: `[B, N, side, side, D]`
-pub fn roi_align(maps: &[Tensor<4>], regions: &[Vec<Region>], side: usize) -> Tensor<5> {
+pub fn roi_align(maps: &[Tensor<4>], regions: &[Vec<Region>], grid: Grid) -> Tensor<5> {
+    let side = grid.side;
     let (batch, rows) = (regions.len(), regions.first().map_or(0, Vec::len));
     let device = maps[0].device();
     let channels = maps[0].dims()[1];
@@ -73,7 +81,7 @@ pub fn roi_align(maps: &[Tensor<4>], regions: &[Vec<Region>], side: usize) -> Te
             .zip(regions)
             .map(|(rows, regions)| rows.iter().map(|&row| regions[row].bounding_box).collect())
             .collect();
-        pooled.push(pool(map.clone(), &boxes, most, side));
+        pooled.push(pool(map.clone(), &boxes, most, grid));
         offset += most;
     }
     if pooled.is_empty() {
@@ -90,14 +98,15 @@ pub fn roi_align(maps: &[Tensor<4>], regions: &[Vec<Region>], side: usize) -> Te
 
 /// `[B, D, H, W]` and up to `most` boxes per image → `[B, most, side, side, D]`, zeros where an image
 /// has fewer.
-fn pool(map: Tensor<4>, boxes: &[Vec<BoundingBox>], most: usize, side: usize) -> Tensor<5> {
+fn pool(map: Tensor<4>, boxes: &[Vec<BoundingBox>], most: usize, grid: Grid) -> Tensor<5> {
+    let side = grid.side;
     let [batch, channels, height, width] = map.dims();
     let device = map.device();
     let weights = |length: usize, extent: fn(BoundingBox) -> [f32; 2]| {
         let mut weights = Vec::with_capacity(batch * most * side * length);
         for boxes in boxes {
             for one in boxes {
-                weights.extend(axis_weights(extent(*one), length, side));
+                weights.extend(axis_weights(extent(*one), length, grid));
             }
             weights.resize(weights.len() + (most - boxes.len()) * side * length, 0.0);
         }
@@ -112,19 +121,20 @@ fn pool(map: Tensor<4>, boxes: &[Vec<BoundingBox>], most: usize, side: usize) ->
     columns.matmul(by_rows).reshape([batch, most, side, side, channels])
 }
 
-/// How much each of `length` cells counts in each of `side` bins between two places on an axis:
-/// `side × length`. The centre of cell `i` is at `i + 0.5`.
-fn axis_weights([start, end]: [f32; 2], length: usize, side: usize) -> Vec<f32> {
+/// How much each of `length` cells counts in each bin between two places on an axis: `side × length`.
+/// The centre of cell `i` is at `i + 0.5`.
+fn axis_weights([start, end]: [f32; 2], length: usize, grid: Grid) -> Vec<f32> {
+    let Grid { side, samples } = grid;
     let mut weights = vec![0.0; side * length];
     let bin = (end - start) / side as f32;
     for (index, weights) in weights.chunks_mut(length).enumerate() {
-        for sample in 0..SAMPLES {
-            let within = (sample as f32 + 0.5) / SAMPLES as f32;
+        for sample in 0..samples {
+            let within = (sample as f32 + 0.5) / samples as f32;
             let place = start + (index as f32 + within) * bin - 0.5;
             let (below, share) = (place.floor(), place - place.floor());
             for (cell, weight) in [(below, 1.0 - share), (below + 1.0, share)] {
                 if cell >= 0.0 && (cell as usize) < length {
-                    weights[cell as usize] += weight / SAMPLES as f32;
+                    weights[cell as usize] += weight / samples as f32;
                 }
             }
         }
@@ -139,6 +149,8 @@ mod tests {
 
     use super::*;
 
+    const GRID: Grid = Grid { side: 2, samples: 2 };
+
     #[test]
     fn a_plane_is_sampled_at_the_centres_of_bins_and_fades_beyond_the_border() {
         let device = Device::flex();
@@ -147,11 +159,11 @@ mod tests {
         let inside = BoundingBox::new(1.0, 0.5, 3.0, 1.5);
         let outside = BoundingBox::new(10.0, 0.0, 12.0, 2.0);
         let regions = [inside, outside].map(|bounding_box| Region { map: 0, bounding_box });
-        let found = roi_align(&[map], &[regions.to_vec()], 2);
+        let found = roi_align(&[map], &[regions.to_vec()], GRID);
         let found: Vec<f32> = found.into_data().try_to_vec().unwrap();
         assert_eq!(found, [1.5, 2.5, 1.5, 2.5, 0.0, 0.0, 0.0, 0.0]);
         // A sample at 3.75, half way from the centre of the last cell (3.5) to the next, misses 1/4.
-        let weights = axis_weights([3.5, 4.0], 4, 1);
+        let weights = axis_weights([3.5, 4.0], 4, Grid { side: 1, samples: 2 });
         let expected = (1.0 - 0.125 + 1.0 - 0.375) / 2.0;
         assert!((weights[3] - expected).abs() < 1e-6, "{weights:?}");
     }
@@ -174,7 +186,7 @@ mod tests {
         let regions = [vec![Region { map: 0, bounding_box }]];
         let training = device.clone().autodiff();
         let map = Tensor::<4>::from_data(values.to_data(), &training).require_grad();
-        let pooled = roi_align(&[map.clone()], &regions, 2);
+        let pooled = roi_align(&[map.clone()], &regions, GRID);
         let loss = (pooled * Tensor::from_data(factor.to_data(), &training)).sum();
         let gradient = map.grad(&loss.backward()).unwrap();
         let gradient: Vec<f32> = gradient.into_data().try_to_vec().unwrap();
@@ -184,7 +196,7 @@ mod tests {
                 let mut moved = values.clone();
                 moved[index] += step;
                 let map = Tensor::<1>::from_data(moved.as_slice(), &device).reshape([1, 2, 3, 4]);
-                (roi_align(&[map], &regions, 2) * factor.clone()).sum().into_scalar::<f32>()
+                (roi_align(&[map], &regions, GRID) * factor.clone()).sum().into_scalar::<f32>()
             };
             let expected = (at(0.5) - at(-0.5)) / 1.0;
             assert!((found - expected).abs() < 1e-4, "{index}: {found} {expected}");

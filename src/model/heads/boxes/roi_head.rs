@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use super::box_coding::BoxCoding;
 use super::matching::{Label, best_matches};
+use super::roi_align::Grid;
 use crate::geometry::BoundingBox;
 use crate::model::ConfigProblem;
 
 /// Classes of the second stage: background and object.
 pub const NUM_CLASSES: usize = 2;
-/// Side of the grid of features under a box.
-pub const POOLED_SIDE: usize = 7;
+/// The grid of features under a box.
+pub const POOLED: Grid = Grid { side: 7, samples: 2 };
 /// Standard deviations of the initial kernels of the two outputs.
 const CLASS_DEVIATION: f64 = 0.01;
 const BOX_DEVIATION: f64 = 0.001;
@@ -88,7 +89,7 @@ impl RoiHeadConfig {
 
     /// Builds the head for levels of `channels` on `device`.
     pub fn init(&self, channels: usize, device: &Device) -> RoiHead {
-        let inputs = POOLED_SIDE * POOLED_SIDE * channels;
+        let inputs = POOLED.side * POOLED.side * channels;
         let linear = |from, to, initializer| {
             let mut linear = LinearConfig::new(from, to).with_initializer(initializer).init(device);
             linear.bias = Some(Initializer::Zeros.init([to], device));
