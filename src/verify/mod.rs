@@ -7,8 +7,14 @@
 //! | [`vectors`] | the files |
 //! | [`compare`] | tolerances and differences |
 //! | [`vision`] | the image encoders |
+//! | [`boxes`], [`box_parts`], [`box_decoder`] | boxes, and the decoder that finds them |
+//! | [`gradients`] | norms of gradients |
 
+mod box_decoder;
+mod box_parts;
+mod boxes;
 pub mod compare;
+mod gradients;
 pub mod vectors;
 mod vision;
 
@@ -24,7 +30,17 @@ use vectors::{Vectors, collect};
 type Component = fn(&Vectors, &Device) -> Result<Vec<Produced>>;
 
 /// The components that are built, by the `component` of a file's metadata.
-const COMPONENTS: &[(&str, Component)] = &[("eva02_vit", vision::eva), ("sam_vit", vision::sam)];
+const COMPONENTS: &[(&str, Component)] = &[
+    ("eva02_vit", vision::eva),
+    ("sam_vit", vision::sam),
+    ("box_ops", boxes::box_ops),
+    ("nms", boxes::nms),
+    ("roi_align", boxes::roi_align),
+    ("centernet_fpn", box_parts::pyramid),
+    ("centernet_head", box_parts::head),
+    ("centernet_targets_losses", box_parts::targets_and_losses),
+    ("centernet2", box_decoder::whole),
+];
 
 /// Public checkpoints with what their own implementation makes of them: folders, by what their name
 /// begins with.

@@ -11,8 +11,9 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 use crate::model::vision::Resampling;
 use crate::weights::file::TensorFile;
+use crate::weights::layout::Component;
 use crate::weights::load;
-use crate::weights::name_map::NameMap;
+use crate::weights::name_map::{CompiledMap, NameMap};
 
 /// The vectors of a folder.
 const FOLDER_VECTORS: &str = "io.safetensors";
@@ -183,10 +184,32 @@ impl Vectors {
     /// # Errors
     /// [`Error::Format`] where anything is left over, missing or of another shape.
     pub fn load<M: Module>(&self, module: &mut M, map: &NameMap, prefix: &str) -> Result<()> {
-        let map = map.compile(prefix, "");
+        self.load_through(module, &[map.compile(prefix, "")], prefix)
+    }
+
+    /// [`Self::load`] for a module whose parts have maps of their own.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_parts<M: Module>(
+        &self,
+        module: &mut M,
+        parts: &[Component],
+        prefix: &str,
+    ) -> Result<()> {
+        let maps: Vec<_> = parts.iter().map(|one| one.map.compile(one.theirs, one.ours)).collect();
+        self.load_through(module, &maps, prefix)
+    }
+
+    fn load_through<M: Module>(
+        &self,
+        module: &mut M,
+        maps: &[CompiledMap],
+        prefix: &str,
+    ) -> Result<()> {
         let file = self.parameters.as_ref().unwrap_or(&self.values);
-        let resampling = |_: &str| Resampling::Jax;
-        let mut report = load::load(module, file, |name| map.targets(name), &[""], resampling)?;
+        let targets = |name: &str| maps.iter().flat_map(|map| map.targets(name)).collect();
+        let mut report = load::load(module, file, targets, &[""], |_| Resampling::Jax)?;
         // Inputs, outputs and the parameters of other modules are not this module's.
         report.unused.retain(|name| name.starts_with(prefix));
         report.strict().map(drop)

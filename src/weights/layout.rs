@@ -2,7 +2,7 @@
 
 use super::file::TensorFile;
 use super::name_map::{CompiledMap, Dialect, Kind, NameMap, Target};
-use super::{eva, sam};
+use super::{boxes, eva, sam};
 
 /// A module of a checkpoint.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +61,21 @@ pub const LAYOUTS: &[Layout] = &[
         components: &[
             Component { theirs: "git_backbone/", ours: "vision.eva.", map: &eva::JAX },
             Component { theirs: "sam_backbone/", ours: "vision.sam.", map: &sam::JAX },
+            Component {
+                theirs: "box_decoder/fpn/",
+                ours: "boxes.pyramid.",
+                map: &boxes::PYRAMID_JAX,
+            },
+            Component {
+                theirs: "box_decoder/proposal_generator/",
+                ours: "boxes.head.",
+                map: &boxes::HEAD_JAX,
+            },
+            Component {
+                theirs: "box_decoder/roi_heads/box_head.0/",
+                ours: "boxes.roi_head.",
+                map: &boxes::ROI_HEAD_JAX,
+            },
         ],
     },
     Layout {

@@ -6,10 +6,12 @@
 //! | [`name_map`] | the language of name maps: `blocks.{i}.norm1` → `blocks.{i}.norm_1` |
 //! | [`layout`] | which maps make up a public checkpoint, and guessing which one a file is |
 //! | [`eva`], [`sam`] | the maps of the vision encoders, as tables |
+//! | [`boxes`] | the maps of the box decoder |
 //! | [`load`] | into a module, with a report of everything that did not fit |
 //! | [`import`] | into the whole model, and into our own format |
 
 pub mod array;
+pub mod boxes;
 pub mod eva;
 pub mod file;
 pub mod import;

@@ -1,3 +1,4 @@
 //! Locations out.
 
+pub mod boxes;
 pub mod points;

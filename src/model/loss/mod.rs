@@ -1,5 +1,6 @@
 //! Losses (`spec/losses.md`).
 
+pub mod detection;
 pub mod overlap;
 pub mod point;
 pub mod text;
