@@ -7,8 +7,11 @@
 //! | [`vectors`] | the files |
 //! | [`compare`] | tolerances and differences |
 //! | [`vision`] | the image encoders |
+//! | [`masks`], [`mask_losses`] | the mask branch and its loss |
 
 pub mod compare;
+pub mod mask_losses;
+mod masks;
 pub mod vectors;
 mod vision;
 
@@ -24,8 +27,12 @@ use vectors::{Vectors, collect};
 type Component = fn(&Vectors, &Device) -> Result<Vec<Produced>>;
 
 /// The components that are built, by the `component` of a file's metadata.
-const COMPONENTS: &[(&str, Component)] =
-    &[("eva02_vit", vision::eva), ("sam_vit", vision::sam)];
+const COMPONENTS: &[(&str, Component)] = &[
+    ("eva02_vit", vision::eva),
+    ("sam_vit", vision::sam),
+    ("mask_decoder", masks::decoder),
+    ("mask_adapter", masks::adapter),
+];
 
 /// Public checkpoints with what their own implementation makes of them: folders, by what their name
 /// begins with.

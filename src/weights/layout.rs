@@ -2,7 +2,7 @@
 
 use super::file::TensorFile;
 use super::name_map::{CompiledMap, Dialect, Kind, NameMap, Target};
-use super::{eva, sam};
+use super::{eva, masks, sam};
 
 /// A module of a checkpoint.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +52,7 @@ pub const LAYOUTS: &[Layout] = &[
             ours("adapter."),
             ours("language."),
             ours("points."),
+            ours("masks."),
         ],
     },
     Layout {
@@ -61,6 +62,8 @@ pub const LAYOUTS: &[Layout] = &[
         components: &[
             Component { theirs: "git_backbone/", ours: "vision.eva.", map: &eva::JAX },
             Component { theirs: "sam_backbone/", ours: "vision.sam.", map: &sam::JAX },
+            Component { theirs: "mask_decoder/", ours: "masks.decoder.", map: &masks::DECODER_JAX },
+            Component { theirs: "mask_adapter/", ours: "masks.adapter.", map: &masks::ADAPTER_JAX },
         ],
     },
     Layout {
@@ -79,17 +82,27 @@ pub const LAYOUTS: &[Layout] = &[
         name: "sam",
         about: "Segment Anything of Meta",
         prefixes: TORCH_PREFIXES,
-        components: &[Component { theirs: "image_encoder.", ours: "vision.sam.", map: &sam::META }],
+        components: &[
+            Component { theirs: "image_encoder.", ours: "vision.sam.", map: &sam::META },
+            Component {
+                theirs: "mask_decoder.",
+                ours: "masks.decoder.",
+                map: &masks::DECODER_META,
+            },
+        ],
     },
     Layout {
         name: "hf-sam",
         about: "Segment Anything of Hugging Face (`SamModel`)",
         prefixes: TORCH_PREFIXES,
-        components: &[Component {
-            theirs: "vision_encoder.",
-            ours: "vision.sam.",
-            map: &sam::HUGGING_FACE,
-        }],
+        components: &[
+            Component { theirs: "vision_encoder.", ours: "vision.sam.", map: &sam::HUGGING_FACE },
+            Component {
+                theirs: "mask_decoder.",
+                ours: "masks.decoder.",
+                map: &masks::DECODER_HUGGING_FACE,
+            },
+        ],
     },
 ];
 

@@ -6,6 +6,7 @@
 //! | [`name_map`] | the language of name maps: `blocks.{i}.norm1` → `blocks.{i}.norm_1` |
 //! | [`layout`] | which maps make up a public checkpoint, and guessing which one a file is |
 //! | [`eva`], [`sam`] | the maps of the vision encoders, as tables |
+//! | [`masks`], [`two_way`] | the maps of the mask branch |
 //! | [`load`] | into a module, with a report of everything that did not fit |
 //! | [`import`] | into the whole model, and into our own format |
 
@@ -15,5 +16,7 @@ pub mod file;
 pub mod import;
 pub mod layout;
 pub mod load;
+pub mod masks;
 pub mod name_map;
 pub mod sam;
+pub mod two_way;

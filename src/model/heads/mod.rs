@@ -1,3 +1,4 @@
 //! Locations out.
 
+pub mod masks;
 pub mod points;

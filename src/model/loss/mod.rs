@@ -1,5 +1,6 @@
 //! Losses (`spec/losses.md`).
 
+pub mod mask;
 pub mod overlap;
 pub mod point;
 pub mod text;
