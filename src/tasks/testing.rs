@@ -49,6 +49,7 @@ fn config(dropout: f64) -> PixelLlmConfig {
             width: 16,
             num_heads: 2,
             mlp_width: 32,
+            cross_attention_reduction: 2,
             num_queries: 3,
             output_width: 12,
             features: PromptFeatures::Both,

@@ -2,7 +2,7 @@
 
 use super::file::TensorFile;
 use super::name_map::{CompiledMap, Dialect, Kind, NameMap, Target};
-use super::{eva, masks, sam};
+use super::{eva, git, masks, points, prompt, sam};
 
 /// A module of a checkpoint.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +64,10 @@ pub const LAYOUTS: &[Layout] = &[
             Component { theirs: "sam_backbone/", ours: "vision.sam.", map: &sam::JAX },
             Component { theirs: "mask_decoder/", ours: "masks.decoder.", map: &masks::DECODER_JAX },
             Component { theirs: "mask_adapter/", ours: "masks.adapter.", map: &masks::ADAPTER_JAX },
+            Component { theirs: "prompt_encoder/", ours: "location.", map: &prompt::LOCATION_JAX },
+            Component { theirs: "prompt_adapter/", ours: "adapter.", map: &prompt::ADAPTER_JAX },
+            Component { theirs: "textual/", ours: "language.Git.", map: &git::JAX },
+            Component { theirs: "point_predictor/", ours: "points.", map: &points::JAX },
         ],
     },
     Layout {
@@ -192,12 +196,13 @@ mod tests {
 
     #[test]
     fn a_layout_is_known_by_its_names_also_under_a_prefix() {
-        let cases: [(&str, &[&str]); 6] = [
+        let cases: [(&str, &[&str]); 7] = [
             ("timm-eva02", &["cls_token", "blocks.0.mlp.fc1_g.weight"]),
             ("eva02", &["module.cls_token", "module.blocks.0.mlp.w1.weight"]),
             ("sam", &["image_encoder.neck.0.weight", "mask_decoder.iou_token.weight"]),
             ("hf-sam", &["vision_encoder.neck.conv1.weight"]),
             ("jax", &["params/git_backbone/cls_token", "params/sam_backbone/pos_embed"]),
+            ("jax", &["params/textual/output/kernel", "params/prompt_adapter/output_tokens.weight"]),
             ("pixelllm", &["vision.eva.norm.gamma"]),
         ];
         for (name, tensors) in cases {

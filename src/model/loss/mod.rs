@@ -4,3 +4,4 @@ pub mod mask;
 pub mod overlap;
 pub mod point;
 pub mod text;
+pub mod token_rule;

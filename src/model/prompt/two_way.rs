@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, activation};
 
 use crate::model::dense::dense;
 
-/// Cross-attention works on the width divided by this.
+/// Cross-attention works on the width divided by this, in every published model.
 pub const CROSS_ATTENTION_REDUCTION: usize = 2;
 
 /// Sizes of a two-way transformer.
@@ -21,6 +21,8 @@ pub struct TwoWayConfig {
     pub num_heads: usize,
     /// Hidden width of the feed-forward.
     pub mlp_width: usize,
+    /// Cross-attention works on `width` divided by this.
+    pub cross_attention_reduction: usize,
 }
 
 impl TwoWayConfig {
@@ -38,7 +40,7 @@ impl TwoWayConfig {
     }
 
     fn cross_attention(&self, device: &Device) -> Attention {
-        let inner = self.width / CROSS_ATTENTION_REDUCTION;
+        let inner = self.width / self.cross_attention_reduction;
         Attention::new(self.width, inner, self.num_heads, device)
     }
 }

@@ -137,11 +137,13 @@ fn stem_problem(stem: Stem, patch_px: usize) -> Option<ConfigProblem> {
     })
 }
 
-/// What pixels are normalised with.
+/// What pixels are normalised with, per channel.
 #[derive(Debug, Clone, Copy)]
-struct PixelStatistics {
-    mean: [f32; 3],
-    deviation: [f32; 3],
+pub struct PixelStatistics {
+    /// What becomes 0.
+    pub mean: [f32; 3],
+    /// What becomes 1, seen from the mean.
+    pub deviation: [f32; 3],
 }
 
 /// The image encoders.
@@ -172,31 +174,32 @@ impl Vision {
         let eva = self.eva.as_ref().map(|eva| eva.forward(input(EVA_PIXELS)));
         let sam = self.sam.as_ref().map(|sam| sam.forward(input(SAM_PIXELS)));
         let maps = [eva, sam.clone()].into_iter().flatten().collect();
-        VisionFeatures { fused: self.fuse(maps), sam }
+        VisionFeatures { fused: fuse(maps, self.fusion), sam }
     }
+}
 
-    /// Brings maps `[B, D, H, W]` to one grid and concatenates their channels. Maps are resized by
-    /// the reference's convention whatever the encoders' own tables use.
-    fn fuse(&self, maps: Vec<Tensor<4>>) -> Tensor<4> {
-        let grid = |map: &Tensor<4>| [map.dims()[2], map.dims()[3]];
-        let target = match self.fusion {
-            FusionGrid::First => maps.first().map(grid),
-            FusionGrid::Largest => maps.iter().map(grid).max_by_key(|[height, _]| *height),
-        };
-        let resized = maps.into_iter().map(|map| {
-            let target = target.unwrap_or(grid(&map));
-            resize_map(map, target, Kernel::Cubic, Resampling::Jax)
-        });
-        Tensor::cat(resized.collect(), 1)
-    }
+/// Brings maps `[B, D, H, W]` to one grid and concatenates their channels. Maps are resized by the
+/// reference's convention whatever the encoders' own tables use. There must be a map.
+pub fn fuse(maps: Vec<Tensor<4>>, grid: FusionGrid) -> Tensor<4> {
+    let of = |map: &Tensor<4>| [map.dims()[2], map.dims()[3]];
+    let target = match grid {
+        FusionGrid::First => maps.first().map(of),
+        // By height, then by width.
+        FusionGrid::Largest => maps.iter().map(of).max(),
+    };
+    let resized = maps.into_iter().map(|map| {
+        let target = target.unwrap_or(of(&map));
+        resize_map(map, target, Kernel::Cubic, Resampling::Jax)
+    });
+    Tensor::cat(resized.collect(), 1)
 }
 
 /// Pixels to zero mean and unit deviation; padding is exactly zero afterwards.
 ///
 /// # Shapes
-/// - `images`: `[B, 3, S, S]`
-/// - `mask`: `[B, 1, S, S]`
-fn normalise(images: Tensor<4>, mask: Tensor<4>, pixels: PixelStatistics) -> Tensor<4> {
+/// - `images`: `[B, 3, H, W]`, RGB 0–255
+/// - `mask`: `[B, 1, H, W]`, 1 on the image, 0 on the padding
+pub fn normalise(images: Tensor<4>, mask: Tensor<4>, pixels: PixelStatistics) -> Tensor<4> {
     let device = images.device();
     let channels = |values: [f32; 3]| Tensor::<1>::from_data(values, &device).reshape([1, 3, 1, 1]);
     (images - channels(pixels.mean)) / channels(pixels.deviation) * mask
