@@ -45,9 +45,6 @@ impl TwoWaySettings {
             &self.embedding_dim.unwrap_or(width),
             &width,
         )?;
-        let reduction = &self.attention_downsample_rate;
-        let key = "transformer.attention_downsample_rate";
-        vectors.require(key, reduction, &CROSS_ATTENTION_REDUCTION)?;
         vectors.require("transformer.activation", &self.activation.as_str(), &"relu")
     }
 }
@@ -75,6 +72,7 @@ pub(super) fn decoder(vectors: &Vectors, device: &Device) -> Result<Vec<Produced
         depth,
         num_heads: settings.transformer.num_heads,
         mlp_width: settings.transformer.mlp_dim,
+        cross_attention_reduction: settings.transformer.attention_downsample_rate,
         num_multiple: settings.num_multimask_outputs,
         // The reference has one width for both.
         hyper_width: settings.iou_head_hidden_dim,
@@ -137,6 +135,7 @@ pub(super) fn adapter(vectors: &Vectors, device: &Device) -> Result<Vec<Produced
         depth: settings.depth,
         num_heads: settings.transformer.num_heads,
         mlp_width: settings.transformer.mlp_dim,
+        cross_attention_reduction: settings.transformer.attention_downsample_rate,
         num_tokens: settings.num_outputs,
         projections: settings.input_projection,
         gate: settings.gating,

@@ -8,10 +8,12 @@
 //! | [`compare`] | tolerances and differences |
 //! | [`vision`] | the image encoders |
 //! | [`masks`], [`mask_losses`] | the mask branch and its loss |
+//! | [`segment_anything`] | a whole Segment Anything model of Meta |
 
 pub mod compare;
 pub mod mask_losses;
 mod masks;
+mod segment_anything;
 pub mod vectors;
 mod vision;
 
@@ -37,7 +39,7 @@ const COMPONENTS: &[(&str, Component)] = &[
 /// Public checkpoints with what their own implementation makes of them: folders, by what their name
 /// begins with.
 const FOLDERS: &[(&str, Component)] =
-    &[("timm_eva02", vision::timm_eva), ("sam_pt", vision::segment_anything)];
+    &[("timm_eva02", vision::timm_eva), ("sam_pt", segment_anything::segment_anything)];
 
 /// What became of one file.
 #[derive(Debug)]

@@ -177,18 +177,39 @@ impl Vectors {
         Ok(Tensor::from_data(data, device))
     }
 
+    /// The shape of the parameter `name`, as it is in the file; `None` where there is none.
+    pub fn parameter_shape(&self, name: &str) -> Option<&[usize]> {
+        let file = self.parameters.as_ref().unwrap_or(&self.values);
+        file.tensors.get(name).map(|tensor| &tensor.shape[..])
+    }
+
     /// Loads the parameters that begin with `prefix` into `module` through `map`: all of them, and
     /// every parameter of the module.
     ///
     /// # Errors
     /// [`Error::Format`] where anything is left over, missing or of another shape.
     pub fn load<M: Module>(&self, module: &mut M, map: &NameMap, prefix: &str) -> Result<()> {
+        self.load_beside(module, map, prefix, None)
+    }
+
+    /// [`Self::load`] where those that begin with `other` are of another module.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_beside<M: Module>(
+        &self,
+        module: &mut M,
+        map: &NameMap,
+        prefix: &str,
+        other: Option<&str>,
+    ) -> Result<()> {
         let map = map.compile(prefix, "");
         let file = self.parameters.as_ref().unwrap_or(&self.values);
         let resampling = |_: &str| Resampling::Jax;
         let mut report = load::load(module, file, |name| map.targets(name), &[""], resampling)?;
         // Inputs, outputs and the parameters of other modules are not this module's.
-        report.unused.retain(|name| name.starts_with(prefix));
+        let is_other = |name: &str| other.is_some_and(|other| name.starts_with(other));
+        report.unused.retain(|name| name.starts_with(prefix) && !is_other(name));
         report.strict().map(drop)
     }
 }

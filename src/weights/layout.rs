@@ -88,6 +88,7 @@ pub const LAYOUTS: &[Layout] = &[
         prefixes: TORCH_PREFIXES,
         components: &[
             Component { theirs: "image_encoder.", ours: "vision.sam.", map: &sam::META },
+            Component { theirs: "prompt_encoder.", ours: "location.", map: &sam::LOCATION_META },
             Component {
                 theirs: "mask_decoder.",
                 ours: "masks.decoder.",
@@ -101,6 +102,7 @@ pub const LAYOUTS: &[Layout] = &[
         prefixes: TORCH_PREFIXES,
         components: &[
             Component { theirs: "vision_encoder.", ours: "vision.sam.", map: &sam::HUGGING_FACE },
+            Component { theirs: "", ours: "location.", map: &sam::LOCATION_HUGGING_FACE },
             Component {
                 theirs: "mask_decoder.",
                 ours: "masks.decoder.",

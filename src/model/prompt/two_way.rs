@@ -5,6 +5,7 @@ use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Tensor, activation};
 
+use crate::model::ConfigProblem;
 use crate::model::dense::dense;
 
 /// Cross-attention works on the width divided by this, in every published model.
@@ -26,6 +27,23 @@ pub struct TwoWayConfig {
 }
 
 impl TwoWayConfig {
+    /// What cannot be built, with keys of the table that holds these sizes.
+    pub fn validate(&self) -> Vec<ConfigProblem> {
+        let Self { width, cross_attention_reduction: reduction, .. } = *self;
+        // Cross-attention is the narrower of the two attentions.
+        let inner = width.checked_div(reduction).unwrap_or(0);
+        let mut problems: Vec<_> =
+            ConfigProblem::heads("num_heads", self.num_heads, inner).into_iter().collect();
+        if reduction == 0 || !width.is_multiple_of(reduction) {
+            problems.push(ConfigProblem {
+                key: "cross_attention_reduction".into(),
+                problem: format!("{reduction} does not divide a width of {width}"),
+                allowed: format!("a divisor of {width}"),
+            });
+        }
+        problems
+    }
+
     /// Builds the transformer on `device`.
     pub fn init(&self, device: &Device) -> TwoWayTransformer {
         TwoWayTransformer {

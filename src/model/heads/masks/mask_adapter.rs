@@ -19,10 +19,12 @@ pub struct MaskAdapterConfig {
     pub width: usize,
     /// Number of two-way layers.
     pub depth: usize,
-    /// Number of attention heads; divides `width / 2`.
+    /// Number of attention heads; divides `width / cross_attention_reduction`.
     pub num_heads: usize,
     /// Hidden width of the feed-forward.
     pub mlp_width: usize,
+    /// Attention between tokens and what they read works on `width` divided by this.
+    pub cross_attention_reduction: usize,
     /// Number of tokens that are corrected: 2 for the corners of a box.
     pub num_tokens: usize,
     /// Whether features are brought to `width`, each kind by a layer norm and a linear layer; without
@@ -39,6 +41,7 @@ impl Default for MaskAdapterConfig {
             depth: 2,
             num_heads: 8,
             mlp_width: 2048,
+            cross_attention_reduction: CROSS_ATTENTION_REDUCTION,
             num_tokens: 2,
             projections: true,
             gate: true,
@@ -50,9 +53,7 @@ impl MaskAdapterConfig {
     /// What cannot be built, with keys relative to this table, for the features of
     /// [`Self::init`].
     pub fn validate(&self, visual_width: usize, text_width: usize) -> Vec<ConfigProblem> {
-        let inner = self.width / CROSS_ATTENTION_REDUCTION;
-        let mut problems: Vec<_> =
-            ConfigProblem::heads("num_heads", self.num_heads, inner).into_iter().collect();
+        let mut problems = self.two_way().validate();
         if !self.projections && [visual_width, text_width] != [self.width; 2] {
             problems.push(ConfigProblem {
                 key: "projections".into(),
@@ -66,23 +67,27 @@ impl MaskAdapterConfig {
         problems
     }
 
+    fn two_way(&self) -> TwoWayConfig {
+        TwoWayConfig {
+            depth: self.depth,
+            width: self.width,
+            num_heads: self.num_heads,
+            mlp_width: self.mlp_width,
+            cross_attention_reduction: self.cross_attention_reduction,
+        }
+    }
+
     /// Builds the adapter on `device`, for visual tokens of `visual_width` and text features of
     /// `text_width`.
     pub fn init(&self, visual_width: usize, text_width: usize, device: &Device) -> MaskAdapter {
         let shape = [self.num_tokens, self.width];
         let tokens = Tensor::random(shape, Distribution::Normal(0.0, 1.0), device);
-        let two_way = TwoWayConfig {
-            depth: self.depth,
-            width: self.width,
-            num_heads: self.num_heads,
-            mlp_width: self.mlp_width,
-        };
         let projection = |from| self.projections.then(|| Projection::new(from, self.width, device));
         MaskAdapter {
             tokens: Param::from_tensor(tokens),
             visual_projection: projection(visual_width),
             text_projection: projection(text_width),
-            two_way: two_way.init(device),
+            two_way: self.two_way().init(device),
             gate: self.gate.then(|| Param::from_tensor(Tensor::zeros(shape, device))),
         }
     }

@@ -31,10 +31,12 @@ pub struct MaskDecoderConfig {
     pub width: usize,
     /// Number of two-way layers.
     pub depth: usize,
-    /// Number of attention heads; divides `width / 2`.
+    /// Number of attention heads; divides `width / cross_attention_reduction`.
     pub num_heads: usize,
     /// Hidden width of the feed-forward.
     pub mlp_width: usize,
+    /// Attention between tokens and what they read works on `width` divided by this.
+    pub cross_attention_reduction: usize,
     /// Masks per prompt where several are asked for; one more is for where a single one is.
     pub num_multiple: usize,
     /// Hidden width of the network that reads a mask token.
@@ -52,6 +54,7 @@ impl Default for MaskDecoderConfig {
             depth: 2,
             num_heads: 8,
             mlp_width: 2048,
+            cross_attention_reduction: CROSS_ATTENTION_REDUCTION,
             num_multiple: 3,
             hyper_width: 256,
             iou_depth: 3,
@@ -73,9 +76,7 @@ pub enum Candidates {
 impl MaskDecoderConfig {
     /// What cannot be built, with keys relative to this table.
     pub fn validate(&self) -> Vec<ConfigProblem> {
-        let inner = self.width / CROSS_ATTENTION_REDUCTION;
-        let mut problems: Vec<_> =
-            ConfigProblem::heads("num_heads", self.num_heads, inner).into_iter().collect();
+        let mut problems = self.two_way().validate();
         if self.width == 0 || !self.width.is_multiple_of(CHANNEL_REDUCTION) {
             problems.push(ConfigProblem {
                 key: "width".into(),
@@ -98,24 +99,28 @@ impl MaskDecoderConfig {
         problems
     }
 
+    fn two_way(&self) -> TwoWayConfig {
+        TwoWayConfig {
+            depth: self.depth,
+            width: self.width,
+            num_heads: self.num_heads,
+            mlp_width: self.mlp_width,
+            cross_attention_reduction: self.cross_attention_reduction,
+        }
+    }
+
     /// Builds the decoder on `device`.
     pub fn init(&self, device: &Device) -> MaskDecoder {
         let tokens = |count| {
             let normal = Distribution::Normal(0.0, 1.0);
             Param::from_tensor(Tensor::random([count, self.width], normal, device))
         };
-        let two_way = TwoWayConfig {
-            depth: self.depth,
-            width: self.width,
-            num_heads: self.num_heads,
-            mlp_width: self.mlp_width,
-        };
         let num_masks = self.num_multiple + 1;
         let hyper = [self.width, self.hyper_width, self.width / CHANNEL_REDUCTION];
         MaskDecoder {
             iou_token: tokens(1),
             mask_tokens: tokens(num_masks),
-            two_way: two_way.init(device),
+            two_way: self.two_way().init(device),
             upscaling: Upscaling::new(self.width, device),
             hyper_networks: (0..num_masks).map(|_| Mlp::new(hyper, HYPER_DEPTH, device)).collect(),
             iou_head: Mlp::new([self.width, self.iou_width, num_masks], self.iou_depth, device),
@@ -254,6 +259,7 @@ mod tests {
             depth: 1,
             num_heads: 2,
             mlp_width: 8,
+            cross_attention_reduction: 2,
             num_multiple: 2,
             hyper_width: 6,
             iou_depth: 2,
