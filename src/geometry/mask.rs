@@ -55,7 +55,9 @@ impl Mask {
     /// # Errors
     /// As [`Self::from_pixels`].
     pub fn from_logits(logits: &[f32], width: u32, height: u32) -> Result<Self, String> {
-        Self::from_places(logits.len(), width, height, |at| logits.get(at).is_some_and(|x| *x > 0.0))
+        Self::from_places(logits.len(), width, height, |at| {
+            logits.get(at).is_some_and(|x| *x > 0.0)
+        })
     }
 
     /// From whether each pixel is inside, row by row.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::compare::{Produced, Tolerance};
 use super::vectors::Vectors;
 use crate::error::Result;
+use crate::model::ConfigProblem;
 use crate::model::heads::masks::mask_adapter::MaskAdapterConfig;
 use crate::model::heads::masks::mask_decoder::{Candidates, MaskDecoderConfig};
 use crate::model::prompt::two_way::CROSS_ATTENTION_REDUCTION;
@@ -49,6 +50,14 @@ impl TwoWaySettings {
     }
 }
 
+/// An error where a module cannot be built.
+pub(super) fn check(vectors: &Vectors, problems: Vec<ConfigProblem>) -> Result<()> {
+    let first = problems.into_iter().next();
+    first.map_or(Ok(()), |ConfigProblem { key, problem, allowed }| {
+        Err(vectors.problem(format!("`{key}`: {problem}"), format!("Allowed: {allowed}.")))
+    })
+}
+
 /// Settings of the reference's mask decoder.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,6 +88,7 @@ pub(super) fn decoder(vectors: &Vectors, device: &Device) -> Result<Vec<Produced
         iou_depth: settings.iou_head_depth,
         iou_width: settings.iou_head_hidden_dim,
     };
+    check(vectors, config.validate())?;
     let mut decoder = config.init(device);
     vectors.load(&mut decoder, &masks::DECODER_JAX, "param/")?;
 
@@ -143,7 +153,9 @@ pub(super) fn adapter(vectors: &Vectors, device: &Device) -> Result<Vec<Produced
     let boxes: Tensor<4> = vectors.input("sparse_embedding", device)?;
     let visual: Tensor<4> = vectors.input("visual_features", device)?;
     let text: Tensor<4> = vectors.input("textual_features", device)?;
-    let mut adapter = config.init(visual.dims()[3], text.dims()[3], device);
+    let [visual_width, text_width] = [visual.dims()[3], text.dims()[3]];
+    check(vectors, config.validate(visual_width, text_width))?;
+    let mut adapter = config.init(visual_width, text_width, device);
     vectors.load(&mut adapter, &masks::ADAPTER_JAX, "param/")?;
     let corrected = adapter.forward(boxes, visual, text);
     Ok(vec![Produced::float("out", corrected, Tolerance::FEATURES)])

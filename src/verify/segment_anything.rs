@@ -4,6 +4,7 @@ use burn::tensor::{Device, Int, Tensor};
 use serde::Deserialize;
 
 use super::compare::{Produced, Tolerance};
+use super::masks::check;
 use super::vectors::Vectors;
 use crate::error::Result;
 use crate::model::heads::masks::mask_decoder::{Candidates, MaskDecoder, MaskDecoderConfig};
@@ -121,9 +122,15 @@ fn load(vectors: &Vectors, settings: &Settings, device: &Device) -> Result<Model
         ..MaskDecoderConfig::default()
     };
     let mask_prompt = MaskPromptConfig { channels: settings.maskin, width: settings.dim };
+    let location = LocationConfig { width: settings.dim };
+    for problems in
+        [image.validate(), location.validate(), mask_prompt.validate(), decoder.validate()]
+    {
+        check(vectors, problems)?;
+    }
     let mut model = Model {
         image: image.init(device),
-        location: LocationConfig { width: settings.dim }.init(device),
+        location: location.init(device),
         mask_prompt: mask_prompt.init(device),
         decoder: decoder.init(device),
     };

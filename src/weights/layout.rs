@@ -198,11 +198,14 @@ mod tests {
 
     #[test]
     fn a_layout_is_known_by_its_names_also_under_a_prefix() {
-        let cases: [(&str, &[&str]); 7] = [
+        let cases: [(&str, &[&str]); 10] = [
             ("timm-eva02", &["cls_token", "blocks.0.mlp.fc1_g.weight"]),
             ("eva02", &["module.cls_token", "module.blocks.0.mlp.w1.weight"]),
             ("sam", &["image_encoder.neck.0.weight", "mask_decoder.iou_token.weight"]),
+            ("sam", &["prompt_encoder.point_embeddings.0.weight", "mask_decoder.iou_token.weight"]),
             ("hf-sam", &["vision_encoder.neck.conv1.weight"]),
+            ("hf-sam", &["prompt_encoder.point_embed.0.weight", "mask_decoder.iou_token.weight"]),
+            ("jax", &["params/mask_decoder/mask_tokens.weight"]),
             ("jax", &["params/git_backbone/cls_token", "params/sam_backbone/pos_embed"]),
             ("jax", &["params/textual/output/kernel", "params/prompt_adapter/output_tokens.weight"]),
             ("pixelllm", &["vision.eva.norm.gamma"]),

@@ -83,3 +83,66 @@ const ADAPTER_JAX_OWN: &[Entry] = &[
     ("textual_projection_mlp/LayerNorm_0", "text_projection.norm", Norm),
     ("textual_projection_mlp/layers.0", "text_projection.linear", Linear),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::model::heads::masks::mask_decoder::MaskDecoderConfig;
+    use crate::weights::load::parameter_shapes;
+
+    /// Names of the layers of a decoder with one two-way layer and two masks.
+    fn hugging_face_layers() -> Vec<String> {
+        let first = "transformer.layers.0";
+        let attentions = [
+            format!("{first}.self_attn"),
+            format!("{first}.cross_attn_token_to_image"),
+            format!("{first}.cross_attn_image_to_token"),
+            "transformer.final_attn_token_to_image".to_string(),
+        ];
+        let projections = ["q_proj", "k_proj", "v_proj", "out_proj"];
+        let mut layers: Vec<String> = attentions
+            .iter()
+            .flat_map(|attention| projections.map(|name| format!("{attention}.{name}")))
+            .collect();
+        layers.extend(["lin1", "lin2"].map(|name| format!("{first}.mlp.{name}")));
+        layers.extend((1..=4).map(|i| format!("{first}.layer_norm{i}")));
+        layers.push("transformer.layer_norm_final_attn".into());
+        layers.extend(["upscale_conv1", "upscale_layer_norm", "upscale_conv2"].map(String::from));
+        let networks =
+            ["output_hypernetworks_mlps.0", "output_hypernetworks_mlps.1", "iou_prediction_head"];
+        let parts = ["proj_in", "layers.0", "proj_out"];
+        layers.extend(networks.iter().flat_map(|name| parts.map(|part| format!("{name}.{part}"))));
+        layers
+    }
+
+    #[test]
+    fn every_parameter_of_a_decoder_has_one_name_at_hugging_face() {
+        let config = MaskDecoderConfig {
+            width: 8,
+            depth: 1,
+            num_heads: 1,
+            mlp_width: 4,
+            num_multiple: 1,
+            ..MaskDecoderConfig::default()
+        };
+        let parameters = parameter_shapes(&config.init(&Device::flex()));
+        let map = DECODER_HUGGING_FACE.compile("mask_decoder.", "");
+        let mut names: Vec<String> = hugging_face_layers()
+            .iter()
+            .flat_map(|layer| ["weight", "bias"].map(|part| format!("{layer}.{part}")))
+            .collect();
+        names.extend(["iou_token.weight", "mask_tokens.weight"].map(String::from));
+        let targets: Vec<String> = names
+            .iter()
+            .flat_map(|name| map.targets(&format!("mask_decoder.{name}")))
+            .map(|target| target.path)
+            .collect();
+        assert_eq!(targets.len(), names.len());
+        let found: BTreeSet<&String> = targets.iter().collect();
+        assert_eq!(found, parameters.keys().collect());
+    }
+}

@@ -27,7 +27,7 @@ const HYPER_DEPTH: usize = 3;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MaskDecoderConfig {
-    /// Width of tokens and channels of the image map; a multiple of 8.
+    /// Width of tokens and channels of the image map; at least 8.
     pub width: usize,
     /// Number of two-way layers.
     pub depth: usize,
@@ -77,14 +77,14 @@ impl MaskDecoderConfig {
     /// What cannot be built, with keys relative to this table.
     pub fn validate(&self) -> Vec<ConfigProblem> {
         let mut problems = self.two_way().validate();
-        if self.width == 0 || !self.width.is_multiple_of(CHANNEL_REDUCTION) {
+        if self.width < CHANNEL_REDUCTION {
             problems.push(ConfigProblem {
                 key: "width".into(),
                 problem: format!(
-                    "up-scaling leaves an eighth of the channels, not of {}",
+                    "up-scaling leaves an eighth of the channels, none of {}",
                     self.width
                 ),
-                allowed: format!("a multiple of {CHANNEL_REDUCTION}"),
+                allowed: format!("at least {CHANNEL_REDUCTION}"),
             });
         }
         for (key, value) in [("num_multiple", self.num_multiple), ("iou_depth", self.iou_depth)] {
@@ -306,8 +306,42 @@ mod tests {
         let keys = |config: MaskDecoderConfig| -> Vec<String> {
             config.validate().into_iter().map(|problem| problem.key).collect()
         };
-        assert_eq!(keys(MaskDecoderConfig { width: 12, ..small() }), ["width"]);
+        assert_eq!(keys(MaskDecoderConfig { width: 4, ..small() }), ["width"]);
         assert_eq!(keys(MaskDecoderConfig { num_heads: 3, ..small() }), ["num_heads"]);
         assert_eq!(keys(MaskDecoderConfig { iou_depth: 0, ..small() }), ["iou_depth"]);
+    }
+
+    #[test]
+    fn the_gradient_of_a_prompt_is_that_of_finite_differences() {
+        let decoder = small().init(&Device::flex());
+        let start: Vec<f32> = (0..16).map(|i| (i as f32).sin()).collect();
+        // A sum of all logits and scores, with weights that differ.
+        let read = |decoder: &MaskDecoder, prompts: Tensor<4>| {
+            let device = prompts.device();
+            let image = (Tensor::arange(0..16 * 4, &device).float() * 0.1).cos();
+            let zeros = Tensor::zeros([1, 1, 16, 1, 1], &device);
+            let grid = Tensor::ones([16, 2, 2], &device);
+            let image = image.reshape([1, 16, 2, 2]);
+            let masks = decoder.forward(image, grid, prompts, zeros, Candidates::Several);
+            let weights = (Tensor::arange(0..2 * 64, &device).float() * 0.7).sin();
+            let logits = masks.logits.reshape([2 * 64]) * weights;
+            (logits.mean() + masks.ious.mean()) * 10.0
+        };
+        let device = Device::flex().autodiff();
+        let prompts = Tensor::<1>::from_data(start.as_slice(), &device).require_grad();
+        let training = decoder.clone().fork(&device);
+        let gradients = read(&training, prompts.clone().reshape([1, 1, 1, 16])).backward();
+        let found: Vec<f32> = prompts.grad(&gradients).unwrap().into_data().try_to_vec().unwrap();
+        for (index, found) in found.into_iter().enumerate() {
+            let at = |step: f32| {
+                let mut moved = start.clone();
+                moved[index] += step;
+                let moved = Tensor::<1>::from_data(moved.as_slice(), &Device::flex());
+                read(&decoder, moved.reshape([1, 1, 1, 16])).into_scalar::<f32>()
+            };
+            let expected = (at(1e-2) - at(-1e-2)) / 2e-2;
+            let tolerance = 2e-2 * (1.0 + expected.abs());
+            assert!((found - expected).abs() < tolerance, "{index}: {found} {expected}");
+        }
     }
 }
