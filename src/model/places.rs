@@ -148,8 +148,16 @@ mod tests {
     #[test]
     fn a_border_goes_round_block_by_block() {
         let border = border_grid(3, 1, false);
-        let expected =
-            [[0.0, 0.0], [0.5, 0.0], [1.0, 0.0], [1.0, 0.5], [0.5, 1.0], [1.0, 1.0], [0.0, 0.5], [0.0, 1.0]];
+        let expected = [
+            [0.0, 0.0],
+            [0.5, 0.0],
+            [1.0, 0.0],
+            [1.0, 0.5],
+            [0.5, 1.0],
+            [1.0, 1.0],
+            [0.0, 0.5],
+            [0.0, 1.0],
+        ];
         assert_eq!(border, expected);
         assert_eq!(border_grid(2, 1, true), solid_grid(2, true));
         assert_eq!(border_grid(5, 2, false).len(), 24);
@@ -169,10 +177,8 @@ mod tests {
     #[test]
     fn invalid_points_do_not_count_and_no_point_makes_an_inverted_box() {
         let device = Device::flex();
-        let points = Tensor::<4>::from_data(
-            [[[[1.0, 2.0], [5.0, 8.0]], [[1.0, 2.0], [5.0, 8.0]]]],
-            &device,
-        );
+        let points =
+            Tensor::<4>::from_data([[[[1.0, 2.0], [5.0, 8.0]], [[1.0, 2.0], [5.0, 8.0]]]], &device);
         let valid = Tensor::<3, Bool>::from_data([[[true, false], [false, false]]], &device);
         let boxes = values(box_around(points, Some(valid), 0));
         assert_eq!(boxes, [1.0, 2.0, 1.0, 2.0, 6.0, 9.0, 0.0, 1.0]);

@@ -14,7 +14,9 @@ use crate::data::sample::Task;
 use crate::experiment::schema::LossConfig;
 use crate::model::heads::points::to_pixels;
 use crate::model::loss::overlap::overlap_loss;
-use crate::model::loss::point::{PointDistance, PointUnit, TokenSelection, point_loss, select_tokens};
+use crate::model::loss::point::{
+    PointDistance, PointUnit, TokenSelection, point_loss, select_tokens,
+};
 use crate::model::loss::text::text_loss;
 use crate::model::pixel_llm::PixelLlm;
 

@@ -7,12 +7,23 @@
 //! | [`vectors`] | the files |
 //! | [`compare`] | tolerances and differences |
 //! | [`vision`] | the image encoders |
-//! | [`masks`], [`mask_losses`] | the mask branch and its loss |
+//! | [`prompt`] | prompt encoders and prompt adapter |
+//! | [`git`], [`points`] | the GIT-style decoder, the point head |
+//! | [`masks`] | the mask decoder and the mask adapter |
 //! | [`segment_anything`] | a whole Segment Anything model of Meta |
+//! | [`losses`], [`mask_losses`] | losses of text and points, of masks |
+//! | [`decoding`] | greedy decoding and beam search |
+//! | [`places`] | token rules, points and boxes, maps and pixels |
 
 pub mod compare;
+mod decoding;
+mod git;
+mod losses;
 pub mod mask_losses;
 mod masks;
+mod places;
+mod points;
+mod prompt;
 mod segment_anything;
 pub mod vectors;
 mod vision;
@@ -32,6 +43,13 @@ type Component = fn(&Vectors, &Device) -> Result<Vec<Produced>>;
 const COMPONENTS: &[(&str, Component)] = &[
     ("eva02_vit", vision::eva),
     ("sam_vit", vision::sam),
+    ("git_decoder", git::decoder),
+    ("point_head", points::head),
+    ("location_prompt_encoder", prompt::encoders),
+    ("prompt_adapter", prompt::adapter),
+    ("losses", losses::losses),
+    ("decoding", decoding::decoding),
+    ("location_ops", places::operations),
     ("mask_decoder", masks::decoder),
     ("mask_adapter", masks::adapter),
 ];

@@ -1,5 +1,6 @@
 //! A whole Segment Anything model of Meta: its image encoder, its prompts, and the masks they give.
 
+use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use serde::Deserialize;
 
@@ -33,6 +34,7 @@ struct Settings {
 }
 
 /// The parts of a model.
+#[derive(Module, Debug)]
 struct Model {
     image: Sam,
     location: LocationEncoder,
@@ -134,11 +136,15 @@ fn load(vectors: &Vectors, settings: &Settings, device: &Device) -> Result<Model
         mask_prompt: mask_prompt.init(device),
         decoder: decoder.init(device),
     };
-    let (prompts, masks) = ("prompt_encoder.", "prompt_encoder.mask_downscaling.");
-    vectors.load(&mut model.image, &sam::META, "image_encoder.")?;
-    vectors.load_beside(&mut model.location, &sam::LOCATION_META, prompts, Some(masks))?;
-    vectors.load(&mut model.mask_prompt, &sam::MASK_PROMPT_META, masks)?;
-    vectors.load(&mut model.decoder, &masks::DECODER_META, "mask_decoder.")?;
+    vectors.load_parts(
+        &mut model,
+        &[
+            (&sam::META, "image_encoder.", "image."),
+            (&sam::LOCATION_META, "prompt_encoder.", "location."),
+            (&sam::MASK_PROMPT_META, "prompt_encoder.mask_downscaling.", "mask_prompt."),
+            (&masks::DECODER_META, "mask_decoder.", "decoder."),
+        ],
+    )?;
     Ok(model)
 }
 

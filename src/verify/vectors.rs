@@ -189,27 +189,25 @@ impl Vectors {
     /// # Errors
     /// [`Error::Format`] where anything is left over, missing or of another shape.
     pub fn load<M: Module>(&self, module: &mut M, map: &NameMap, prefix: &str) -> Result<()> {
-        self.load_beside(module, map, prefix, None)
+        self.load_parts(module, &[(map, prefix, "")])
     }
 
-    /// [`Self::load`] where those that begin with `other` are of another module.
+    /// As [`Self::load`], of several maps: each with what its names begin with there and here.
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub fn load_beside<M: Module>(
+    pub fn load_parts<M: Module>(
         &self,
         module: &mut M,
-        map: &NameMap,
-        prefix: &str,
-        other: Option<&str>,
+        parts: &[(&NameMap, &str, &str)],
     ) -> Result<()> {
-        let map = map.compile(prefix, "");
+        let maps: Vec<_> =
+            parts.iter().map(|(map, theirs, ours)| map.compile(theirs, ours)).collect();
         let file = self.parameters.as_ref().unwrap_or(&self.values);
-        let resampling = |_: &str| Resampling::Jax;
-        let mut report = load::load(module, file, |name| map.targets(name), &[""], resampling)?;
+        let targets = |name: &str| maps.iter().flat_map(|map| map.targets(name)).collect();
+        let mut report = load::load(module, file, targets, &[""], |_| Resampling::Jax)?;
         // Inputs, outputs and the parameters of other modules are not this module's.
-        let is_other = |name: &str| other.is_some_and(|other| name.starts_with(other));
-        report.unused.retain(|name| name.starts_with(prefix) && !is_other(name));
+        report.unused.retain(|name| parts.iter().any(|(_, prefix, _)| name.starts_with(prefix)));
         report.strict().map(drop)
     }
 }

@@ -159,9 +159,11 @@ impl Layout {
             let components = compiled.collect();
             Fitted { layout: self, components, known }
         };
-        let best = self.prefixes.iter().map(fitted).reduce(|best, next| {
-            if next.known > best.known { next } else { best }
-        });
+        let best = self
+            .prefixes
+            .iter()
+            .map(fitted)
+            .reduce(|best, next| if next.known > best.known { next } else { best });
         best.unwrap_or(Fitted { layout: self, components: Vec::new(), known: 0 })
     }
 }
@@ -207,7 +209,10 @@ mod tests {
             ("hf-sam", &["prompt_encoder.point_embed.0.weight", "mask_decoder.iou_token.weight"]),
             ("jax", &["params/mask_decoder/mask_tokens.weight"]),
             ("jax", &["params/git_backbone/cls_token", "params/sam_backbone/pos_embed"]),
-            ("jax", &["params/textual/output/kernel", "params/prompt_adapter/output_tokens.weight"]),
+            (
+                "jax",
+                &["params/textual/output/kernel", "params/prompt_adapter/output_tokens.weight"],
+            ),
             ("pixelllm", &["vision.eva.norm.gamma"]),
         ];
         for (name, tensors) in cases {

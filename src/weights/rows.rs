@@ -52,9 +52,9 @@ impl Rows {
             let mut values = Vec::with_capacity(whole.num_elements());
             for row in self.rows.values() {
                 let row = bridge::to_data(row)?.try_into_vec::<f32>();
-                values.extend(row.map_err(|error| {
-                    burn_pack::Error::ValidationError(format!("{error:?}"))
-                })?);
+                values.extend(
+                    row.map_err(|error| burn_pack::Error::ValidationError(format!("{error:?}")))?,
+                );
             }
             Ok(TensorData::new(values, whole.clone()))
         };

@@ -151,8 +151,12 @@ mod tests {
     #[test]
     fn every_point_has_its_place_and_a_score_for_each_class_and_none() {
         let device = Device::flex();
-        let config =
-            PointConfig { hidden_width: 8, num_points: 3, num_classes: 2, ..PointConfig::default() };
+        let config = PointConfig {
+            hidden_width: 8,
+            num_points: 3,
+            num_classes: 2,
+            ..PointConfig::default()
+        };
         let head = config.init(6, &device);
         let features = Tensor::ones([1, 2, 4, 6], &device);
         assert_eq!(head.forward(features.clone()).dims(), [1, 2, 4, 3, 2]);

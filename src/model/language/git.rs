@@ -271,7 +271,11 @@ impl GitDecoder {
     /// Features as [`Self::read`] gives them → scores of the token that follows, `[R, L, V]`.
     pub fn logits(&self, features: Tensor<3>) -> Tensor<3> {
         let [width, _] = self.output.weight.dims();
-        self.output.forward(if self.fusion.is_some() { features.narrow(2, 0, width) } else { features })
+        self.output.forward(if self.fusion.is_some() {
+            features.narrow(2, 0, width)
+        } else {
+            features
+        })
     }
 
     /// Features as [`Self::read`] gives them → those of the point head, `[B, N, L, D]`.

@@ -1,5 +1,6 @@
 //! Language models: visual tokens as a prefix in, one feature and one row of logits per token out.
 
+pub mod beam;
 pub mod decoding;
 pub mod git;
 pub mod hidden_states;

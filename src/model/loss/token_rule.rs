@@ -66,9 +66,10 @@ impl TokenRule {
     /// - result: `[B, N, L]`
     pub fn select(&self, tokens: Tensor<3, Int>, vocabulary: &Vocabulary) -> Tensor<3, Bool> {
         let none = tokens.clone().not_equal(tokens.clone());
-        let ignored = self.ignored.iter().fold(none, |ignored, kind| {
-            ignored.bool_or(kind.of(tokens.clone(), vocabulary))
-        });
+        let ignored = self
+            .ignored
+            .iter()
+            .fold(none, |ignored, kind| ignored.bool_or(kind.of(tokens.clone(), vocabulary)));
         if self.inverted { ignored } else { ignored.bool_not() }
     }
 }
@@ -81,7 +82,8 @@ impl TokenKind {
             Self::Begin => tokens.equal_elem(vocabulary.begin),
             Self::End => tokens.equal_elem(vocabulary.end),
             Self::Text => {
-                let special = [PAD, vocabulary.begin, vocabulary.end].map(|id| tokens.clone().equal_elem(id));
+                let special =
+                    [PAD, vocabulary.begin, vocabulary.end].map(|id| tokens.clone().equal_elem(id));
                 let [pad, begin, end] = special;
                 pad.bool_or(begin).bool_or(end).bool_not()
             }

@@ -289,7 +289,8 @@ mod tests {
 
     #[test]
     fn prompts_of_the_adapter_s_own_width_are_not_projected() {
-        let config = AdapterConfig { width: 16, num_heads: 2, depth: 1, ..AdapterConfig::default() };
+        let config =
+            AdapterConfig { width: 16, num_heads: 2, depth: 1, ..AdapterConfig::default() };
         let device = Device::flex();
         assert!(config.init(5, 16, &device).prompt_projection.is_none());
         let projection = config.init(5, 6, &device).position_projection;

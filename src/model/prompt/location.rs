@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Distribution, Int, Tensor, TensorData};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -177,6 +177,14 @@ impl LocationEncoder {
         let angles = centered.matmul(self.frequencies.val().unsqueeze()) * TAU;
         Tensor::cat(vec![angles.clone().sin(), angles.cos()], 3)
     }
+}
+
+/// Labels of `count` points per prompt, `[B, N, count]`: positive where the prompt is `valid`
+/// (`[B, N]`), else to be ignored.
+pub fn point_labels(valid: Tensor<2, Bool>, count: usize) -> Tensor<3, Int> {
+    let [batch, rows] = valid.dims();
+    let labels = valid.int().mul_scalar(POSITIVE - IGNORED).add_scalar(IGNORED);
+    labels.unsqueeze_dim::<3>(2).expand([batch, rows, count])
 }
 
 #[cfg(test)]

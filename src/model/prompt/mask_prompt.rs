@@ -40,7 +40,10 @@ impl MaskPromptConfig {
         unfit
             .then(|| ConfigProblem {
                 key: "channels".into(),
-                problem: format!("a quarter of {} channels is no number of channels", self.channels),
+                problem: format!(
+                    "a quarter of {} channels is no number of channels",
+                    self.channels
+                ),
                 allowed: "a multiple of 4".into(),
             })
             .into_iter()

@@ -45,10 +45,7 @@ impl KeyValue {
 
     /// Row `indices[i]` becomes row `i`.
     pub(super) fn select_rows(self, indices: Tensor<1, Int>) -> Self {
-        Self {
-            keys: self.keys.select(0, indices.clone()),
-            values: self.values.select(0, indices),
-        }
+        Self { keys: self.keys.select(0, indices.clone()), values: self.values.select(0, indices) }
     }
 
     /// Adds what was read after it.
