@@ -220,7 +220,7 @@ mod tests {
                 }),
                 ..VisionConfig::default()
             },
-            location: LocationConfig { width: 8 },
+            location: LocationConfig { width: 8, ..LocationConfig::default() },
             adapter: AdapterConfig {
                 depth: 1,
                 width: 16,

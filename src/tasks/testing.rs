@@ -43,7 +43,7 @@ fn config(dropout: f64) -> PixelLlmConfig {
             sam: None,
             ..VisionConfig::default()
         },
-        location: LocationConfig { width: 8 },
+        location: LocationConfig { width: 8, ..LocationConfig::default() },
         adapter: AdapterConfig {
             depth: 1,
             width: 16,

@@ -9,7 +9,7 @@ use super::vectors::Vectors;
 use crate::error::Result;
 use crate::model::prompt::adapter::{AdapterConfig, PromptFeatures, PromptScope};
 use crate::model::prompt::location::{LocationConfig, LocationEncoder};
-use crate::model::prompt::mask_prompt::{MaskPromptConfig, MaskPromptEncoder};
+use crate::model::prompt::mask_prompt::{MaskPromptConfig, MaskPromptEncoder, Variance};
 use crate::weights::prompt;
 
 /// Settings of SAM's prompt encoder, and of the file.
@@ -24,7 +24,7 @@ struct EncoderSettings {
     /// `(height, width)` of the canvas.
     input_image_size: [usize; 2],
     mask_in_chans: usize,
-    /// `(height, width)` of the canvas in outputs `…_imgsize`.
+    /// `(height, width)` of the canvas in outputs `…_imgsize` and `embed_points_nopad`.
     image_size: [usize; 2],
     /// `(height, width)` of the grid in the output `dense_pe_sized`.
     dense_pe_sized: [usize; 2],
@@ -51,9 +51,10 @@ pub(super) fn encoders(vectors: &Vectors, device: &Device) -> Result<Vec<Produce
     let settings: EncoderSettings = vectors.config()?;
     vectors.require("num_point_embeddings", &settings.num_point_embeddings, &4)?;
     let width = settings.embed_dim;
-    let masks = MaskPromptConfig { channels: settings.mask_in_chans, width };
+    let masks =
+        MaskPromptConfig { channels: settings.mask_in_chans, width, variance: Variance::Moments };
     let mut encoders = PromptEncoders {
-        location: LocationConfig { width }.init(device),
+        location: LocationConfig { width, ..LocationConfig::default() }.init(device),
         masks: vectors.has_input("masks").then(|| masks.init(device)),
     };
     let parts = [
@@ -89,7 +90,7 @@ fn sparse(
     let padded = |canvas| encoder.padded_points(points.clone(), labels.clone(), canvas);
     let corners = |canvas| encoder.box_corners(boxes.clone(), canvas);
     let outputs = [
-        ("embed_points_nopad", placed(canvas)),
+        ("embed_points_nopad", placed(other)),
         ("points_pad.sparse", padded(canvas)),
         ("points_pad_imgsize.sparse", padded(other)),
         ("points_boxes.sparse", Tensor::cat(vec![placed(canvas), corners(canvas)], 2)),

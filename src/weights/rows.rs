@@ -61,3 +61,44 @@ impl Rows {
         Some(bridge::deferred(path.to_string(), DType::F32, shape, None, read))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::weights::name_map::{Change, Dialect, Kind, NameMap};
+
+    const MAP: NameMap = NameMap {
+        dialect: Dialect::Flax,
+        entries: &[("heads.{i}/bias", "heads.bias", Kind::Row(&[Change::Unsqueeze(0)]))],
+    };
+
+    fn row(rows: &mut Rows, index: usize, values: Vec<f32>) -> Result<(), String> {
+        let name = format!("heads.{index}/bias");
+        let target = MAP.compile("", "").targets(&name).remove(0);
+        let shape = [values.len()];
+        let tensor = bridge::from_data(TensorData::new(values, shape), name, None);
+        rows.add(target.row.unwrap(), &tensor, &target, &[2, 1, 3])
+    }
+
+    #[test]
+    fn rows_become_one_parameter_in_the_order_of_their_numbers() {
+        let mut rows = Rows::default();
+        row(&mut rows, 1, vec![4.0, 5.0, 6.0]).unwrap();
+        row(&mut rows, 0, vec![1.0, 2.0, 3.0]).unwrap();
+        let whole = rows.join("heads.bias", &[2, 1, 3]).unwrap();
+        let values = bridge::to_data(&whole).unwrap();
+        assert_eq!(values.shape().to_vec(), [2, 1, 3]);
+        assert_eq!(values.try_to_vec::<f32>().unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_a_missing_row_makes_no_parameter() {
+        let mut rows = Rows::default();
+        assert!(row(&mut rows, 0, vec![1.0, 2.0]).unwrap_err().contains("shape"));
+        assert!(row(&mut rows, 2, vec![1.0, 2.0, 3.0]).unwrap_err().contains("no row 2"));
+        row(&mut rows, 0, vec![1.0, 2.0, 3.0]).unwrap();
+        assert!(row(&mut rows, 0, vec![1.0, 2.0, 3.0]).unwrap_err().contains("twice"));
+        assert!(rows.join("heads.bias", &[2, 1, 3]).is_none());
+    }
+}

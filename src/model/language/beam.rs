@@ -281,6 +281,10 @@ fn select(tokens: Tensor<3, Int>, places: Tensor<2, Int>) -> Tensor<3, Int> {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Distribution;
+
+    use super::super::LanguageConfig;
+    use super::super::git::GitConfig;
     use super::*;
 
     const VOCABULARY: Vocabulary = Vocabulary { size: 4, pad: 0, begin: 1, end: 2 };
@@ -332,5 +336,48 @@ mod tests {
         let (tokens, scores) = search([[0.7, 0.1, 0.1, 0.1]; 4], 4, &config);
         assert_eq!(tokens, [1, 0, 0, 2]);
         assert!((scores[0] - 2.0 * 0.7f32.ln()).abs() < 1e-5);
+    }
+
+    /// A decoder with random weights, and the state after the prefixes of two texts.
+    fn random_decoder() -> (LanguageModel, LanguageState) {
+        let device = Device::flex();
+        let config = GitConfig {
+            width: 8,
+            depth: 2,
+            num_heads: 2,
+            mlp_width: 16,
+            max_positions: 6,
+            dropout: 0.0,
+            initial_deviation: 0.7,
+            ..GitConfig::default()
+        };
+        let model = LanguageConfig::Git(config).init(4, VOCABULARY, &device);
+        let visual = Tensor::random([2, 3, 4], Distribution::Normal(0.0, 1.0), &device);
+        let state = model.begin(visual, None);
+        (model, state)
+    }
+
+    #[test]
+    fn a_reordered_state_gives_what_reading_each_text_again_gives() {
+        let (model, state) = random_decoder();
+        let config = BeamConfig { beams: 3, candidates_per_beam: 1, length_penalty: 0.6 };
+        let cached = beam_search(&model, state.clone(), 6, &config);
+        let mut so_far: Option<Tensor<2, Int>> = None;
+        let read = |parents: Option<Tensor<1, Int>>, tokens: Tensor<2, Int>| {
+            let past = so_far.take().zip(parents).map(|(past, parents)| past.select(0, parents));
+            let texts = match past {
+                Some(past) => Tensor::cat(vec![past, tokens], 1),
+                None => tokens,
+            };
+            so_far = Some(texts.clone());
+            let features = model.read(&mut state.clone().repeat_rows(3), texts);
+            let [_, length, _] = features.dims();
+            model.logits(features.narrow(1, length - 1, 1)).squeeze_dim(1)
+        };
+        let again = beam_search_by(read, 2, 6, &VOCABULARY, &config, &model.device());
+        let ids = |beams: &Beams| beams.tokens.to_data().iter::<i64>().collect::<Vec<_>>();
+        assert_eq!(ids(&cached), ids(&again));
+        let difference = (cached.scores - again.scores).abs().max().into_scalar::<f32>();
+        assert!(difference < 1e-4, "{difference}");
     }
 }

@@ -16,11 +16,15 @@ use crate::model::places::box_points;
 pub struct LocationConfig {
     /// Width of a prompt token; even.
     pub width: usize,
+    /// A box prompt has the tokens of this many points squared, and one more; below 1, of two points.
+    pub points_per_side: i64,
+    /// Whether the points are in the middles of as many cells of the box rather than from edge to edge.
+    pub point_offset: bool,
 }
 
 impl Default for LocationConfig {
     fn default() -> Self {
-        Self { width: 256 }
+        Self { width: 256, points_per_side: 2, point_offset: false }
     }
 }
 
@@ -54,6 +58,8 @@ impl LocationConfig {
             kinds: Param::from_tensor(normal([NUM_KINDS, self.width])),
             not_a_point: Param::from_tensor(normal([1, self.width])),
             no_mask: Param::from_tensor(normal([1, self.width])),
+            points_per_side: self.points_per_side,
+            point_offset: self.point_offset,
         }
     }
 }
@@ -69,27 +75,36 @@ pub struct LocationEncoder {
     not_a_point: Param<Tensor<2>>,
     /// The vector that stands for "no mask prompt", `[1, W]`.
     no_mask: Param<Tensor<2>>,
+    #[module(skip)]
+    points_per_side: i64,
+    #[module(skip)]
+    point_offset: bool,
 }
 
 impl LocationEncoder {
-    /// The tokens of box prompts as the paper's model reads them (§5.1): both corners and three
-    /// fillers; a box without coordinates above 0 falls back to its four corners as points and one
-    /// that is to be ignored.
+    /// The tokens of box prompts as the paper's model reads them (§5.1): both corners, and fillers in
+    /// place of the rest of the points that stand for a box without coordinates above 0: those of a
+    /// grid, by default its corners, and one that is to be ignored.
     ///
     /// # Shapes
     /// - `boxes`: `[B, N, 4]`, xyxy in pixels of the canvas
-    /// - result: `[B, N, 5, W]`
+    /// - result: `[B, N, K, W]`, by default `K = 5`
     pub fn boxes(&self, boxes: Tensor<3>, canvas_px: usize) -> Tensor<4> {
-        let [batch, rows, _] = boxes.dims();
         let width = self.no_mask.dims()[1];
         let canvas = [canvas_px; 2];
-        let filler = self.no_mask.val().reshape([1, 1, 1, width]).expand([batch, rows, 3, width]);
-        let as_box = Tensor::cat(vec![self.box_corners(boxes.clone(), canvas), filler], 2);
+        let points = box_points(boxes.clone(), self.points_per_side, self.point_offset);
+        let [batch, rows, count, _] = points.dims();
+        let labels = Tensor::full([batch, rows, count], POSITIVE, &points.device());
+        let as_points = self.padded_points(points, labels, canvas);
 
-        let is_box: Tensor<4> = boxes.clone().max_dim(2).greater_elem(0.0).float().unsqueeze_dim(3);
-        let corners = box_points(boxes, 2, false);
-        let labels = Tensor::full([batch, rows, corners.dims()[2]], POSITIVE, &corners.device());
-        let as_points = self.padded_points(corners, labels, canvas);
+        let filler = self.no_mask.val().reshape([1, 1, 1, width]);
+        let corners = self.box_corners(boxes.clone(), canvas);
+        // A single point and the ignored one are as many tokens as corners.
+        let as_box = match count - 1 {
+            0 => corners,
+            fillers => Tensor::cat(vec![corners, filler.expand([batch, rows, fillers, width])], 2),
+        };
+        let is_box: Tensor<4> = boxes.max_dim(2).greater_elem(0.0).float().unsqueeze_dim(3);
         as_box * is_box.clone() + as_points * (is_box.neg() + 1.0)
     }
 
@@ -195,7 +210,7 @@ mod tests {
     #[test]
     fn a_box_has_two_corners_and_fillers_and_an_empty_box_is_four_points() {
         let device = Device::flex();
-        let encoder = LocationConfig { width: 8 }.init(&device);
+        let encoder = LocationConfig { width: 8, ..LocationConfig::default() }.init(&device);
         let boxes = Tensor::<3>::from_data([[[2.0, 3.0, 8.0, 9.0], [0.0; 4]]], &device);
         let tokens = encoder.boxes(boxes, 16);
         assert_eq!(tokens.dims(), [1, 2, 5, 8]);
@@ -208,12 +223,17 @@ mod tests {
         assert_eq!(token(0, 4), vector(encoder.no_mask()));
         assert_eq!(token(1, 0), token(1, 3));
         assert_eq!(token(1, 4), vector(encoder.not_a_point.val().squeeze_dim(0)));
+        for (points_per_side, expected) in [(-1, 3), (1, 2), (3, 10)] {
+            let config = LocationConfig { width: 8, points_per_side, point_offset: true };
+            let tokens = config.init(&device).boxes(Tensor::ones([1, 2, 4], &device), 16);
+            assert_eq!(tokens.dims(), [1, 2, expected, 8]);
+        }
     }
 
     #[test]
     fn a_point_has_the_vector_of_its_label_and_an_ignored_one_no_place() {
         let device = Device::flex();
-        let encoder = LocationConfig { width: 4 }.init(&device);
+        let encoder = LocationConfig { width: 4, ..LocationConfig::default() }.init(&device);
         let points = Tensor::<4>::from_data([[[[2.0, 3.0], [2.0, 3.0], [2.0, 3.0]]]], &device);
         let labels = Tensor::<3, Int>::from_data([[[0, 1, -1]]], &device);
         let tokens = encoder.padded_points(points.clone(), labels, [8, 4]);
@@ -233,7 +253,7 @@ mod tests {
     #[test]
     fn the_middle_of_the_canvas_has_angle_zero() {
         let device = Device::flex();
-        let encoder = LocationConfig { width: 6 }.init(&device);
+        let encoder = LocationConfig { width: 6, ..LocationConfig::default() }.init(&device);
         let grid: Vec<f32> = encoder.grid(1, 1).into_data().try_to_vec().unwrap();
         assert_eq!(grid, [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]);
     }
