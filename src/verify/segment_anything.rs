@@ -123,8 +123,12 @@ fn load(vectors: &Vectors, settings: &Settings, device: &Device) -> Result<Model
         iou_width: settings.iou_hidden,
         ..MaskDecoderConfig::default()
     };
-    let mask_prompt = MaskPromptConfig { channels: settings.maskin, width: settings.dim };
-    let location = LocationConfig { width: settings.dim };
+    let mask_prompt = MaskPromptConfig {
+        channels: settings.maskin,
+        width: settings.dim,
+        ..MaskPromptConfig::default()
+    };
+    let location = LocationConfig { width: settings.dim, ..LocationConfig::default() };
     for problems in
         [image.validate(), location.validate(), mask_prompt.validate(), decoder.validate()]
     {
