@@ -6,7 +6,8 @@
 //! | [`name_map`] | the language of name maps: `blocks.{i}.norm1` → `blocks.{i}.norm_1` |
 //! | [`layout`] | which maps make up a public checkpoint, and guessing which one a file is |
 //! | [`eva`], [`sam`] | the maps of the vision encoders, as tables |
-//! | [`masks`], [`two_way`] | the maps of the mask branch |
+//! | [`masks`] | the maps of the mask branch |
+//! | [`two_way`] | what the maps of two-way transformers share |
 //! | [`prompt`], [`git`], [`points`] | the maps of prompts, decoder and point head |
 //! | [`load`] | into a module, with a report of everything that did not fit |
 //! | [`import`] | into the whole model, and into our own format |

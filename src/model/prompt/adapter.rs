@@ -84,18 +84,7 @@ impl PromptFeatures {
 impl AdapterConfig {
     /// What cannot be built, with keys relative to this table.
     pub fn validate(&self) -> Vec<ConfigProblem> {
-        // Cross-attention is the narrower of the two attentions.
-        let reduction = self.cross_attention_reduction;
-        let inner = self.width.checked_div(reduction).unwrap_or(0);
-        let mut problems: Vec<_> =
-            ConfigProblem::heads("num_heads", self.num_heads, inner).into_iter().collect();
-        if reduction == 0 || !self.width.is_multiple_of(reduction) {
-            problems.push(ConfigProblem {
-                key: "cross_attention_reduction".into(),
-                problem: format!("{reduction} does not divide a width of {}", self.width),
-                allowed: format!("a divisor of {}", self.width),
-            });
-        }
+        let mut problems = self.two_way().validate();
         if self.num_queries == 0 {
             problems.push(ConfigProblem {
                 key: "num_queries".into(),
@@ -104,6 +93,16 @@ impl AdapterConfig {
             });
         }
         problems
+    }
+
+    fn two_way(&self) -> TwoWayConfig {
+        TwoWayConfig {
+            depth: self.depth,
+            width: self.width,
+            num_heads: self.num_heads,
+            mlp_width: self.mlp_width,
+            cross_attention_reduction: self.cross_attention_reduction,
+        }
     }
 
     /// Builds the adapter on `device`, for a fused map of `image_channels` and prompt tokens of
@@ -119,13 +118,6 @@ impl AdapterConfig {
         let both = [self.features, self.region_features];
         let sparse = both.iter().any(|features| features.has_queries());
         let dense = both.iter().any(|features| features.has_cells());
-        let two_way = TwoWayConfig {
-            depth: self.depth,
-            width: self.width,
-            num_heads: self.num_heads,
-            mlp_width: self.mlp_width,
-            cross_attention_reduction: self.cross_attention_reduction,
-        };
         // As in the reference, prompts that have the width already are not projected.
         let projection = || (prompt_width != self.width).then(|| linear(prompt_width, self.width));
         PromptAdapter {
@@ -137,7 +129,7 @@ impl AdapterConfig {
             image_projection: linear(image_channels, self.width),
             prompt_projection: projection(),
             position_projection: projection(),
-            two_way: two_way.init(device),
+            two_way: self.two_way().init(device),
             query_heads: sparse.then(|| QueryHeads::new(self, device)),
             cell_head: dense.then(|| linear(self.width, self.output_width)),
             features: self.features,
