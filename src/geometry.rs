@@ -1,6 +1,8 @@
-//! Points and boxes. One way to say a box inside the house: corners `x0, y0, x1, y1`; formats that
+//! Points, boxes and masks. One way to say a box inside the house: corners `x0, y0, x1, y1`; formats that
 //! say it otherwise convert at the door. The unit (pixels of the canvas, pixels of the image, or
 //! normalised to the image) is stated wherever a box is held.
+
+pub mod mask;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -15,6 +15,7 @@ pub mod heads;
 pub mod language;
 pub mod loss;
 pub mod pixel_llm;
+pub mod places;
 pub mod prompt;
 pub mod vision;
 

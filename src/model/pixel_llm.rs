@@ -170,7 +170,7 @@ impl PixelLlm {
 
     /// `features`: `[B, N, L, D]` → `[B, N, L, P, 2]`, normalised to the un-padded image.
     pub fn points(&self, features: Tensor<4>) -> Tensor<5> {
-        self.points.forward(features)
+        self.points.forward(self.language.point_features(features))
     }
 
     /// The language model.
@@ -220,12 +220,13 @@ mod tests {
                 }),
                 ..VisionConfig::default()
             },
-            location: LocationConfig { width: 8 },
+            location: LocationConfig { width: 8, ..LocationConfig::default() },
             adapter: AdapterConfig {
                 depth: 1,
                 width: 16,
                 num_heads: 2,
                 mlp_width: 32,
+                cross_attention_reduction: 2,
                 num_queries: 3,
                 output_width: 12,
                 features: PromptFeatures::Both,

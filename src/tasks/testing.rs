@@ -43,12 +43,13 @@ fn config(dropout: f64) -> PixelLlmConfig {
             sam: None,
             ..VisionConfig::default()
         },
-        location: LocationConfig { width: 8 },
+        location: LocationConfig { width: 8, ..LocationConfig::default() },
         adapter: AdapterConfig {
             depth: 1,
             width: 16,
             num_heads: 2,
             mlp_width: 32,
+            cross_attention_reduction: 2,
             num_queries: 3,
             output_width: 12,
             features: PromptFeatures::Both,

@@ -14,7 +14,9 @@ use crate::data::sample::Task;
 use crate::experiment::schema::LossConfig;
 use crate::model::heads::points::to_pixels;
 use crate::model::loss::overlap::overlap_loss;
-use crate::model::loss::point::{PointUnit, TokenSelection, point_loss, select_tokens};
+use crate::model::loss::point::{
+    PointDistance, PointUnit, TokenSelection, point_loss, select_tokens,
+};
 use crate::model::loss::text::text_loss;
 use crate::model::pixel_llm::PixelLlm;
 
@@ -98,7 +100,8 @@ impl TrainingModel {
             Task::Describe => (Some(text()), None),
             Task::Locate => (None, Some(places(TokenSelection::LastWord))),
         };
-        let point = places.clone().map(Places::distance);
+        let distance = self.losses.point.distance;
+        let point = places.clone().map(|places| places.distance(distance));
         let has_overlap = task == Task::Locate && self.losses.overlap.weight > 0.0;
         let overlap = places.filter(|_| has_overlap).map(Places::overlap);
         let weighted = |loss: &Option<Tensor<1>>, weight: f64| match loss {
@@ -158,8 +161,8 @@ struct Places {
 }
 
 impl Places {
-    fn distance(self) -> Tensor<1> {
-        point_loss(self.predicted, self.target, self.mask)
+    fn distance(self, distance: PointDistance) -> Tensor<1> {
+        point_loss(self.predicted, self.target, self.mask, distance)
     }
 
     fn overlap(self) -> Tensor<1> {

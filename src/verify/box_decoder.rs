@@ -144,14 +144,14 @@ pub(super) fn whole(vectors: &Vectors, device: &Device) -> Result<Vec<Produced>>
     };
     let channels = map(device)?.dims()[1];
     let mut decoder = config.init(channels, canvas, device);
-    vectors.load_parts(&mut decoder, &PARTS, "param/")?;
+    vectors.load_parts(&mut decoder, &PARTS.map(|part| (part.map, part.theirs, part.ours)))?;
     let mut produced = inference(&decoder, &config, map(device)?, device);
 
     let annotated = boxes_by_image(vectors.input("gt_boxes", device)?);
     settings.require_no_draw(vectors, annotated.first().map_or(0, Vec::len))?;
     let training = device.clone().autodiff();
     let mut decoder = config.init(channels, canvas, &training);
-    vectors.load_parts(&mut decoder, &PARTS, "param/")?;
+    vectors.load_parts(&mut decoder, &PARTS.map(|part| (part.map, part.theirs, part.ours)))?;
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let step = decoder.forward_train(map(&training)?, &annotated, &mut rng);
     let loss = step.losses.total(&config.loss);

@@ -9,12 +9,28 @@
 //! | [`vision`] | the image encoders |
 //! | [`boxes`], [`box_parts`], [`box_decoder`] | boxes, and the decoder that finds them |
 //! | [`gradients`] | norms of gradients |
+//! | [`prompt`] | prompt encoders and prompt adapter |
+//! | [`git`], [`points`] | the GIT-style decoder, the point head |
+//! | [`masks`] | the mask decoder and the mask adapter |
+//! | [`segment_anything`] | a whole Segment Anything model of Meta |
+//! | [`losses`], [`mask_losses`] | losses of text and points, of masks |
+//! | [`decoding`] | greedy decoding and beam search |
+//! | [`places`] | token rules, points and boxes, maps and pixels |
 
 mod box_decoder;
 mod box_parts;
 mod boxes;
 pub mod compare;
 mod gradients;
+mod decoding;
+mod git;
+mod losses;
+pub mod mask_losses;
+mod masks;
+mod places;
+mod points;
+mod prompt;
+mod segment_anything;
 pub mod vectors;
 mod vision;
 
@@ -40,12 +56,21 @@ const COMPONENTS: &[(&str, Component)] = &[
     ("centernet_head", box_parts::head),
     ("centernet_targets_losses", box_parts::targets_and_losses),
     ("centernet2", box_decoder::whole),
+    ("git_decoder", git::decoder),
+    ("point_head", points::head),
+    ("location_prompt_encoder", prompt::encoders),
+    ("prompt_adapter", prompt::adapter),
+    ("losses", losses::losses),
+    ("decoding", decoding::decoding),
+    ("location_ops", places::operations),
+    ("mask_decoder", masks::decoder),
+    ("mask_adapter", masks::adapter),
 ];
 
 /// Public checkpoints with what their own implementation makes of them: folders, by what their name
 /// begins with.
 const FOLDERS: &[(&str, Component)] =
-    &[("timm_eva02", vision::timm_eva), ("sam_pt", vision::segment_anything)];
+    &[("timm_eva02", vision::timm_eva), ("sam_pt", segment_anything::segment_anything)];
 
 /// What became of one file.
 #[derive(Debug)]

@@ -11,9 +11,8 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 use crate::model::vision::Resampling;
 use crate::weights::file::TensorFile;
-use crate::weights::layout::Component;
 use crate::weights::load;
-use crate::weights::name_map::{CompiledMap, NameMap};
+use crate::weights::name_map::NameMap;
 
 /// The vectors of a folder.
 const FOLDER_VECTORS: &str = "io.safetensors";
@@ -178,40 +177,37 @@ impl Vectors {
         Ok(Tensor::from_data(data, device))
     }
 
+    /// The shape of the parameter `name`, as it is in the file; `None` where there is none.
+    pub fn parameter_shape(&self, name: &str) -> Option<&[usize]> {
+        let file = self.parameters.as_ref().unwrap_or(&self.values);
+        file.tensors.get(name).map(|tensor| &tensor.shape[..])
+    }
+
     /// Loads the parameters that begin with `prefix` into `module` through `map`: all of them, and
     /// every parameter of the module.
     ///
     /// # Errors
     /// [`Error::Format`] where anything is left over, missing or of another shape.
     pub fn load<M: Module>(&self, module: &mut M, map: &NameMap, prefix: &str) -> Result<()> {
-        self.load_through(module, &[map.compile(prefix, "")], prefix)
+        self.load_parts(module, &[(map, prefix, "")])
     }
 
-    /// [`Self::load`] for a module whose parts have maps of their own.
+    /// As [`Self::load`], of several maps: each with what its names begin with there and here.
     ///
     /// # Errors
     /// As [`Self::load`].
     pub fn load_parts<M: Module>(
         &self,
         module: &mut M,
-        parts: &[Component],
-        prefix: &str,
+        parts: &[(&NameMap, &str, &str)],
     ) -> Result<()> {
-        let maps: Vec<_> = parts.iter().map(|one| one.map.compile(one.theirs, one.ours)).collect();
-        self.load_through(module, &maps, prefix)
-    }
-
-    fn load_through<M: Module>(
-        &self,
-        module: &mut M,
-        maps: &[CompiledMap],
-        prefix: &str,
-    ) -> Result<()> {
+        let maps: Vec<_> =
+            parts.iter().map(|(map, theirs, ours)| map.compile(theirs, ours)).collect();
         let file = self.parameters.as_ref().unwrap_or(&self.values);
         let targets = |name: &str| maps.iter().flat_map(|map| map.targets(name)).collect();
         let mut report = load::load(module, file, targets, &[""], |_| Resampling::Jax)?;
         // Inputs, outputs and the parameters of other modules are not this module's.
-        report.unused.retain(|name| name.starts_with(prefix));
+        report.unused.retain(|name| parts.iter().any(|(_, prefix, _)| name.starts_with(prefix)));
         report.strict().map(drop)
     }
 }

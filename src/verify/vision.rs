@@ -218,36 +218,3 @@ pub(super) fn timm_eva(vectors: &Vectors, device: &Device) -> Result<Vec<Produce
         Produced::float("forward_features", normalised, Tolerance::FEATURES),
     ])
 }
-
-/// Options of `segment_anything`'s models.
-#[derive(Debug, Deserialize)]
-struct SegmentAnythingSettings {
-    img: usize,
-    embed: usize,
-    depth: usize,
-    heads: usize,
-    win: usize,
-    glob: Vec<usize>,
-    dim: usize,
-}
-
-/// A Segment Anything model of Meta: its image encoder.
-pub(super) fn segment_anything(vectors: &Vectors, device: &Device) -> Result<Vec<Produced>> {
-    let settings: SegmentAnythingSettings = vectors.config()?;
-    let mut encoder = SamConfig {
-        width: settings.embed,
-        depth: settings.depth,
-        num_heads: settings.heads,
-        window_tokens: settings.win,
-        global_blocks: settings.glob,
-        pretrain_image_px: settings.img,
-        output_channels: settings.dim,
-        drop_path: 0.0,
-        resampling: Resampling::Torch,
-        ..SamConfig::default()
-    }
-    .init(device);
-    vectors.load(&mut encoder, &sam::META, "image_encoder.")?;
-    let map = encoder.forward(vectors.input("image_padded", device)?);
-    Ok(vec![Produced::float("image_embeddings", map, Tolerance::FEATURES)])
-}

@@ -2,7 +2,7 @@
 
 use super::file::TensorFile;
 use super::name_map::{CompiledMap, Dialect, Kind, NameMap, Target};
-use super::{boxes, eva, sam};
+use super::{boxes, eva, git, masks, points, prompt, sam};
 
 /// A module of a checkpoint.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +52,7 @@ pub const LAYOUTS: &[Layout] = &[
             ours("adapter."),
             ours("language."),
             ours("points."),
+            ours("masks."),
         ],
     },
     Layout {
@@ -76,6 +77,12 @@ pub const LAYOUTS: &[Layout] = &[
                 ours: "boxes.roi_head.",
                 map: &boxes::ROI_HEAD_JAX,
             },
+            Component { theirs: "mask_decoder/", ours: "masks.decoder.", map: &masks::DECODER_JAX },
+            Component { theirs: "mask_adapter/", ours: "masks.adapter.", map: &masks::ADAPTER_JAX },
+            Component { theirs: "prompt_encoder/", ours: "location.", map: &prompt::LOCATION_JAX },
+            Component { theirs: "prompt_adapter/", ours: "adapter.", map: &prompt::ADAPTER_JAX },
+            Component { theirs: "textual/", ours: "language.Git.", map: &git::JAX },
+            Component { theirs: "point_predictor/", ours: "points.", map: &points::JAX },
         ],
     },
     Layout {
@@ -94,17 +101,29 @@ pub const LAYOUTS: &[Layout] = &[
         name: "sam",
         about: "Segment Anything of Meta",
         prefixes: TORCH_PREFIXES,
-        components: &[Component { theirs: "image_encoder.", ours: "vision.sam.", map: &sam::META }],
+        components: &[
+            Component { theirs: "image_encoder.", ours: "vision.sam.", map: &sam::META },
+            Component { theirs: "prompt_encoder.", ours: "location.", map: &sam::LOCATION_META },
+            Component {
+                theirs: "mask_decoder.",
+                ours: "masks.decoder.",
+                map: &masks::DECODER_META,
+            },
+        ],
     },
     Layout {
         name: "hf-sam",
         about: "Segment Anything of Hugging Face (`SamModel`)",
         prefixes: TORCH_PREFIXES,
-        components: &[Component {
-            theirs: "vision_encoder.",
-            ours: "vision.sam.",
-            map: &sam::HUGGING_FACE,
-        }],
+        components: &[
+            Component { theirs: "vision_encoder.", ours: "vision.sam.", map: &sam::HUGGING_FACE },
+            Component { theirs: "", ours: "location.", map: &sam::LOCATION_HUGGING_FACE },
+            Component {
+                theirs: "mask_decoder.",
+                ours: "masks.decoder.",
+                map: &masks::DECODER_HUGGING_FACE,
+            },
+        ],
     },
 ];
 
@@ -196,12 +215,19 @@ mod tests {
 
     #[test]
     fn a_layout_is_known_by_its_names_also_under_a_prefix() {
-        let cases: [(&str, &[&str]); 6] = [
+        let cases: [(&str, &[&str]); 10] = [
             ("timm-eva02", &["cls_token", "blocks.0.mlp.fc1_g.weight"]),
             ("eva02", &["module.cls_token", "module.blocks.0.mlp.w1.weight"]),
             ("sam", &["image_encoder.neck.0.weight", "mask_decoder.iou_token.weight"]),
+            ("sam", &["prompt_encoder.point_embeddings.0.weight", "mask_decoder.iou_token.weight"]),
             ("hf-sam", &["vision_encoder.neck.conv1.weight"]),
+            ("hf-sam", &["prompt_encoder.point_embed.0.weight", "mask_decoder.iou_token.weight"]),
+            ("jax", &["params/mask_decoder/mask_tokens.weight"]),
             ("jax", &["params/git_backbone/cls_token", "params/sam_backbone/pos_embed"]),
+            (
+                "jax",
+                &["params/textual/output/kernel", "params/prompt_adapter/output_tokens.weight"],
+            ),
             ("pixelllm", &["vision.eva.norm.gamma"]),
         ];
         for (name, tensors) in cases {

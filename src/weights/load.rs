@@ -12,6 +12,7 @@ use burn::tensor::{Int, Tensor};
 use super::array::Array;
 use super::file::TensorFile;
 use super::name_map::{Finish, Places, Target};
+use super::rows::Rows;
 use crate::error::{Error, Result};
 use crate::model::vision::Resampling;
 
@@ -181,12 +182,24 @@ pub fn load<M: Module>(
     };
     let mut tensors = Vec::new();
     let mut found = BTreeSet::new();
+    let mut rows = BTreeMap::<String, Rows>::new();
     for (name, tensor) in &file.tensors {
         let mut has_place = false;
         let mut was_used = false;
         for target in targets(name) {
             let Some(expected) = shapes.get(&target.path) else { continue };
             has_place = true;
+            if let Some(row) = target.row {
+                let rows = rows.entry(target.path.clone()).or_default();
+                match rows.add(row, tensor, &target, expected) {
+                    Ok(()) => was_used = true,
+                    Err(problem) => report.mismatched.push(Mismatch {
+                        problem: Some(problem),
+                        ..mismatch(tensor, &target, expected)
+                    }),
+                }
+                continue;
+            }
             if !found.insert(target.path.clone()) {
                 report.mismatched.push(Mismatch {
                     problem: Some("the file has this parameter twice".into()),
@@ -206,6 +219,13 @@ pub fn load<M: Module>(
         report.used += usize::from(was_used);
         if !has_place {
             report.unused.push(name.clone());
+        }
+    }
+    for (path, rows) in rows {
+        let whole = shapes.get(&path).and_then(|expected| rows.join(&path, expected));
+        if let Some(whole) = whole {
+            found.insert(path);
+            tensors.push(whole);
         }
     }
     let in_scope = |path: &&String| scope.iter().any(|prefix| path.starts_with(prefix));

@@ -7,6 +7,9 @@
 //! | [`layout`] | which maps make up a public checkpoint, and guessing which one a file is |
 //! | [`eva`], [`sam`] | the maps of the vision encoders, as tables |
 //! | [`boxes`] | the maps of the box decoder |
+//! | [`masks`] | the maps of the mask branch |
+//! | [`two_way`] | what the maps of two-way transformers share |
+//! | [`prompt`], [`git`], [`points`] | the maps of prompts, decoder and point head |
 //! | [`load`] | into a module, with a report of everything that did not fit |
 //! | [`import`] | into the whole model, and into our own format |
 
@@ -14,8 +17,14 @@ pub mod array;
 pub mod boxes;
 pub mod eva;
 pub mod file;
+pub mod git;
 pub mod import;
 pub mod layout;
 pub mod load;
+pub mod masks;
 pub mod name_map;
+pub mod points;
+pub mod prompt;
+mod rows;
 pub mod sam;
+pub mod two_way;

@@ -37,6 +37,8 @@ pub enum Kind {
     Embedding,
     /// One tensor, under exactly this name.
     Tensor(&'static [Change]),
+    /// One tensor, under exactly this name, which is row `{i}` of the parameter's first axis.
+    Row(&'static [Change]),
     /// One tensor over places, which is resized where the model's grid is another.
     Table(Places, &'static [Change]),
 }
@@ -94,6 +96,8 @@ pub struct Target {
     pub changes: &'static [Change],
     /// What its places are, where it is a table.
     pub places: Option<Places>,
+    /// Which row of the parameter it is, where it is not all of it.
+    pub row: Option<usize>,
 }
 
 /// A tensor of a layer: suffix there, suffix here, changes.
@@ -126,7 +130,7 @@ impl Kind {
             (Self::Norm, Dialect::Flax) => &[("/scale", ".gamma", SAME), ("/bias", ".beta", SAME)],
             (Self::Embedding, Dialect::Torch) => &[(".weight", ".weight", SAME)],
             (Self::Embedding, Dialect::Flax) => &[("/embedding", ".weight", SAME)],
-            (Self::Tensor(_) | Self::Table(..), _) => &[("", "", SAME)],
+            (Self::Tensor(_) | Self::Row(_) | Self::Table(..), _) => &[("", "", SAME)],
         }
     }
 }
@@ -143,6 +147,7 @@ struct Line {
     ours: String,
     changes: &'static [Change],
     places: Option<Places>,
+    is_row: bool,
 }
 
 impl NameMap {
@@ -151,13 +156,14 @@ impl NameMap {
         let lines = self.entries.iter().flat_map(|&(theirs, ours, kind)| {
             kind.parts(self.dialect).iter().filter_map(move |&(suffix, our_suffix, changes)| {
                 let (changes, places) = match kind {
-                    Kind::Tensor(changes) => (changes, None),
+                    Kind::Tensor(changes) | Kind::Row(changes) => (changes, None),
                     Kind::Table(places, changes) => (changes, Some(places)),
                     _ => (changes, None),
                 };
                 let theirs = pattern(&format!("{their_prefix}{theirs}{suffix}"))?;
                 let ours = format!("{our_prefix}{ours}{our_suffix}");
-                Some(Line { theirs, ours, changes, places })
+                let is_row = matches!(kind, Kind::Row(_));
+                Some(Line { theirs, ours, changes, places, is_row })
             })
         });
         CompiledMap { lines: lines.collect() }
@@ -187,7 +193,9 @@ impl CompiledMap {
                     path = path.replace(&format!("{{{name}}}"), found.as_str());
                 }
             }
-            Some(Target { path, changes: line.changes, places: line.places })
+            let row = captures.name("i").filter(|_| line.is_row);
+            let row = row.map(|row| row.as_str().parse()).transpose().ok()?;
+            Some(Target { path, changes: line.changes, places: line.places, row })
         };
         self.lines.iter().filter_map(target).collect()
     }

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use hotcoco::mask;
-use hotcoco::types::{Rle, Segmentation};
+use hotcoco::types::Segmentation;
 
 use super::record::Id;
 use super::skipped::{Fault, Reason, Skipped};
@@ -12,9 +11,7 @@ use super::{Loaded, coco};
 use crate::data::sample::Task;
 use crate::error::Result;
 use crate::geometry::BoundingBox;
-
-/// Most pixels of a mask that is decoded: 16384 a side, as for images.
-const MAX_PIXELS: u64 = 1 << 28;
+use crate::geometry::mask::{Mask, check_size};
 
 /// The objects of a file.
 #[derive(Debug)]
@@ -49,40 +46,8 @@ pub struct Instance {
     pub category: String,
     /// Its box, normalised to the image.
     pub bounds: BoundingBox,
-    /// Which pixels it has.
+    /// Which pixels it has; at least one.
     pub mask: Mask,
-}
-
-/// Which pixels of an image belong to an object; held as runs, so that a dataset's masks fit in memory.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Mask {
-    /// Column by column, outside first.
-    runs: Rle,
-}
-
-impl Mask {
-    /// Pixels.
-    pub fn width(&self) -> u32 {
-        self.runs.w
-    }
-
-    /// Pixels.
-    pub fn height(&self) -> u32 {
-        self.runs.h
-    }
-
-    /// How many pixels belong to the object; at least one.
-    pub fn area(&self) -> u64 {
-        mask::area(&self.runs)
-    }
-
-    /// Whether each pixel belongs to the object: row by row, `width · height`.
-    pub fn pixels(&self) -> Vec<bool> {
-        let columns = mask::decode(&self.runs);
-        let (width, height) = (self.runs.w as usize, self.runs.h as usize);
-        let places = (0..height).flat_map(|y| (0..width).map(move |x| y + height * x));
-        places.map(|at| columns.get(at).is_some_and(|&inside| inside != 0)).collect()
-    }
 }
 
 /// Reads objects with their category's name as text.
@@ -154,9 +119,7 @@ fn category<S>(
 /// # Errors
 /// What is wrong with it, in words.
 pub fn decode_mask(segmentation: &Segmentation, width: u32, height: u32) -> Result<Mask, String> {
-    if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(format!("a mask of {width} × {height} pixels is too large"));
-    }
+    check_size(width, height)?;
     if let Some(polygons) = segmentation.polygons() {
         check_polygons(&polygons)?;
     }
@@ -168,10 +131,11 @@ pub fn decode_mask(segmentation: &Segmentation, width: u32, height: u32) -> Resu
         return Err(format!("the mask is of {w} × {h} pixels, the image of {width} × {height}"));
     }
     let runs = segmentation.to_rle(height, width).map_err(|error| error.to_string())?;
-    if mask::area(&runs) == 0 {
+    let mask = Mask::from_runs(runs.counts, width, height)?;
+    if mask.area() == 0 {
         return Err("the mask has no pixels".to_string());
     }
-    Ok(Mask { runs })
+    Ok(mask)
 }
 
 fn check_polygons(polygons: &[Vec<f64>]) -> Result<(), String> {

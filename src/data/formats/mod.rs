@@ -21,7 +21,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use coco_instances::{Instance, InstanceImage, Instances, Mask, decode_mask, read_instances};
+pub use coco_instances::{Instance, InstanceImage, Instances, decode_mask, read_instances};
 pub use skipped::{Example, Reason, Skipped};
 
 use super::sample::{Sample, Task};

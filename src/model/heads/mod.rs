@@ -1,4 +1,5 @@
 //! Locations out.
 
 pub mod boxes;
+pub mod masks;
 pub mod points;

@@ -10,9 +10,8 @@ use crate::model::ConfigProblem;
 use crate::model::activation::Activation;
 use crate::model::dense::dense;
 
-/// Channels per point: x, y and two that the reference computes and never uses (Quirk 5); they are
-/// kept so that its weights fit.
-const CHANNELS: usize = 4;
+/// Channels of a place: x and y.
+const COORDINATES: usize = 2;
 
 /// Sizes of the point head; defaults are the paper's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +23,9 @@ pub struct PointConfig {
     pub hidden_width: usize,
     /// Points per token, `P`; 2 are the corners of a box.
     pub num_points: usize,
+    /// Classes of points. The reference computes a score for each and one for "none", and never uses
+    /// them (Quirk 5); they are kept so that its weights fit.
+    pub num_classes: usize,
     /// Whether a layer norm comes first.
     pub pre_norm: bool,
     /// Non-linearity between layers.
@@ -36,6 +38,7 @@ impl Default for PointConfig {
             depth: 4,
             hidden_width: 512,
             num_points: 2,
+            num_classes: 1,
             pre_norm: true,
             activation: Activation::Gelu,
         }
@@ -66,7 +69,7 @@ impl PointConfig {
 
     /// Builds the head on `device`, for features of `feature_width`.
     pub fn init(&self, feature_width: usize, device: &Device) -> PointHead {
-        let output = self.num_points * CHANNELS;
+        let output = self.num_points * (COORDINATES + 1 + self.num_classes);
         let layers = (0..self.depth).map(|i| {
             let from = if i == 0 { feature_width } else { self.hidden_width };
             let to = if i + 1 == self.depth { output } else { self.hidden_width };
@@ -100,6 +103,22 @@ impl PointHead {
     /// - `features`: `[B, N, L, D]`
     /// - result: `[B, N, L, P, 2]`, `(x, y)` normalised to the un-padded image
     pub fn forward(&self, features: Tensor<4>) -> Tensor<5> {
+        (self.channels(features).narrow(4, 0, COORDINATES) + 1.0) / 2.0
+    }
+
+    /// Scores of the classes of points, which nothing in the model reads.
+    ///
+    /// # Shapes
+    /// - `features`: `[B, N, L, D]`
+    /// - result: `[B, N, L, P, 1 + num_classes]`, "none" first
+    pub fn class_scores(&self, features: Tensor<4>) -> Tensor<5> {
+        let channels = self.channels(features);
+        let count = channels.dims()[4] - COORDINATES;
+        channels.narrow(4, COORDINATES, count)
+    }
+
+    /// `[B, N, L, D]` → `[B, N, L, P, 3 + num_classes]`
+    fn channels(&self, features: Tensor<4>) -> Tensor<5> {
         let [batch, rows, tokens, _] = features.dims();
         let features = match &self.norm {
             Some(norm) => norm.forward(features),
@@ -110,8 +129,8 @@ impl PointHead {
             let x = layer.forward(x);
             if i < last { self.activation.forward(x) } else { x }
         });
-        let raw = raw.reshape([batch, rows, tokens, self.num_points, CHANNELS]);
-        (raw.narrow(4, 0, 2) + 1.0) / 2.0
+        let channels = raw.dims()[3] / self.num_points;
+        raw.reshape([batch, rows, tokens, self.num_points, channels])
     }
 }
 
@@ -128,6 +147,21 @@ pub fn to_pixels(points: Tensor<5>, sizes: Tensor<2>) -> Tensor<5> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_point_has_its_place_and_a_score_for_each_class_and_none() {
+        let device = Device::flex();
+        let config = PointConfig {
+            hidden_width: 8,
+            num_points: 3,
+            num_classes: 2,
+            ..PointConfig::default()
+        };
+        let head = config.init(6, &device);
+        let features = Tensor::ones([1, 2, 4, 6], &device);
+        assert_eq!(head.forward(features.clone()).dims(), [1, 2, 4, 3, 2]);
+        assert_eq!(head.class_scores(features).dims(), [1, 2, 4, 3, 3]);
+    }
 
     #[test]
     fn pixels_are_of_each_image_s_own_size() {

@@ -45,7 +45,7 @@ pub fn greedy(model: &LanguageModel, mut state: LanguageState, max_tokens: usize
 
 /// Greedy decoding over any `read`: the last token of each row `[R, 1]` → logits `[R, V]` and
 /// features `[R, 1, D]`.
-fn greedy_by(
+pub fn greedy_by(
     mut read: impl FnMut(Tensor<2, Int>) -> (Tensor<2>, Tensor<3>),
     rows: usize,
     max_tokens: usize,

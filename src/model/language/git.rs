@@ -20,6 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Vocabulary;
+use super::hidden_states::HiddenFusion;
 use crate::model::ConfigProblem;
 use crate::model::activation::Activation;
 use layer::{GitLayer, KeyValue};
@@ -49,6 +50,9 @@ pub struct GitConfig {
     /// Standard deviation of initial kernels and tables. The paper's 0.02 belongs to its width; a
     /// narrow decoder learns faster from scratch with about `1 / √width`.
     pub initial_deviation: f64,
+    /// Which hidden states the features for the point head are made of. Scores of the next token are
+    /// always read from the last layer.
+    pub fusion: HiddenFusion,
 }
 
 impl Default for GitConfig {
@@ -62,6 +66,7 @@ impl Default for GitConfig {
             dropout: 0.1,
             activation: Activation::Gelu,
             initial_deviation: 0.02,
+            fusion: HiddenFusion::default(),
         }
     }
 }
@@ -83,6 +88,7 @@ impl GitConfig {
             layers: (0..self.depth).map(|_| GitLayer::new(self, device)).collect(),
             output: self.linear(self.width, vocabulary.size, device),
             vocabulary,
+            fusion: (!self.fusion.is_last_alone(self.depth + 1)).then(|| self.fusion.clone()),
         }
     }
 
@@ -122,6 +128,7 @@ impl GitConfig {
                 allowed: "at least 0 and below 1".to_string(),
             });
         }
+        problems.extend(ConfigProblem::under("fusion", self.fusion.validate(self.depth + 1)));
         problems
     }
 }
@@ -139,6 +146,9 @@ pub struct GitDecoder {
     output: Linear,
     #[module(skip)]
     vocabulary: Vocabulary,
+    /// `None` where the last layer is all that is read.
+    #[module(skip)]
+    fusion: Option<HiddenFusion>,
 }
 
 /// What the decoder remembers of prefix and text: one entry per layer.
@@ -158,6 +168,15 @@ impl GitState {
         let layers = self.layers.into_iter().map(|layer| layer.repeat_rows(count)).collect();
         let prefix_mask = self.prefix_mask.map(|mask| repeat_rows(mask, count));
         Self { layers, prefix_mask, num_rows: self.num_rows * count, ..self }
+    }
+
+    /// Row `indices[i]` becomes row `i`; `indices`: `[R']`.
+    pub fn select_rows(self, indices: Tensor<1, Int>) -> Self {
+        let num_rows = indices.dims()[0];
+        let select = |layer: KeyValue| layer.select_rows(indices.clone());
+        let layers = self.layers.into_iter().map(select).collect();
+        let prefix_mask = self.prefix_mask.map(|mask| mask.select(0, indices.clone()));
+        Self { layers, prefix_mask, num_rows, ..self }
     }
 
     /// Number of texts, `R`.
@@ -180,6 +199,25 @@ impl GitDecoder {
     /// - `visual`: `[R, Q, visual width]`
     /// - `context`: `[R, C]`, padding hidden from every row
     pub fn begin(&self, visual: Tensor<3>, context: Option<Tensor<2, Int>>) -> GitState {
+        self.read_prefix(visual, context, self.layers.len().saturating_sub(1)).0
+    }
+
+    /// Reads the prefix as [`Self::begin`]; also its last layer's output, `[R, P, D]`.
+    pub fn begin_with_features(
+        &self,
+        visual: Tensor<3>,
+        context: Option<Tensor<2, Int>>,
+    ) -> (GitState, Tensor<3>) {
+        self.read_prefix(visual, context, self.layers.len())
+    }
+
+    /// Every layer remembers the prefix, the first `depth` layers compute their output of it.
+    fn read_prefix(
+        &self,
+        visual: Tensor<3>,
+        context: Option<Tensor<2, Int>>,
+        depth: usize,
+    ) -> (GitState, Tensor<3>) {
         let [rows, num_visual, _] = visual.dims();
         let visual = self.visual_norm.forward(self.visual_projection.forward(visual));
         let (mut prefix, prefix_mask) = match context {
@@ -193,33 +231,61 @@ impl GitDecoder {
         let mut memories = Vec::with_capacity(self.layers.len());
         for (index, layer) in self.layers.iter().enumerate() {
             let memory = layer.remember(prefix.clone());
-            if index + 1 < self.layers.len() {
+            if index < depth {
                 prefix = layer.forward(prefix, &memory, prefix_mask.clone());
             }
             memories.push(memory);
         }
-        GitState { layers: memories, prefix_mask, num_rows: rows, num_prefix, num_text: 0 }
+        let state =
+            GitState { layers: memories, prefix_mask, num_rows: rows, num_prefix, num_text: 0 };
+        (state, prefix)
     }
 
     /// Reads the next tokens of every text and appends them to `state`.
     ///
     /// # Shapes
     /// - `tokens`: `[R, L]`
-    /// - output: features, `[R, L, D]`
+    /// - output: features, `[R, L, D]`: the last layer's output. Where several layers make the
+    ///   features of the point head, these follow it on the last axis.
     pub fn read(&self, state: &mut GitState, tokens: Tensor<2, Int>) -> Tensor<3> {
         let mask = self.text_mask(state, &tokens);
         let mut text = self.embed(tokens, state.num_text);
         state.num_text += text.dims()[1];
+        // Kept only where they are read: what nobody else holds is changed in place.
+        let mut states = Vec::new();
         for (layer, memory) in self.layers.iter().zip(&mut state.layers) {
+            if self.fusion.is_some() {
+                states.push(text.clone());
+            }
             memory.append(layer.remember(text.clone()));
             text = layer.forward(text, memory, mask.clone());
         }
-        text
+        states.push(text.clone());
+        let fused = self.fusion.as_ref().and_then(|fusion| fusion.fuse(&states));
+        match fused {
+            Some(fused) => Tensor::cat(vec![text, fused], 2),
+            None => text,
+        }
     }
 
-    /// `features`: `[R, L, D]` → scores of the token that follows, `[R, L, V]`.
+    /// Features as [`Self::read`] gives them → scores of the token that follows, `[R, L, V]`.
     pub fn logits(&self, features: Tensor<3>) -> Tensor<3> {
-        self.output.forward(features)
+        let [width, _] = self.output.weight.dims();
+        self.output.forward(if self.fusion.is_some() {
+            features.narrow(2, 0, width)
+        } else {
+            features
+        })
+    }
+
+    /// Features as [`Self::read`] gives them → those of the point head, `[B, N, L, D]`.
+    pub fn point_features(&self, features: Tensor<4>) -> Tensor<4> {
+        if self.fusion.is_none() {
+            return features;
+        }
+        let [width, _] = self.output.weight.dims();
+        let fused = features.dims()[3] - width;
+        features.narrow(3, width, fused)
     }
 
     /// The vocabulary that the decoder writes in.
@@ -286,4 +352,80 @@ fn hidden_where(mask: Tensor<2, Bool>) -> Tensor<2> {
 /// A layer norm; the published decoder has a different epsilon at each place.
 fn layer_norm(width: usize, epsilon: f64, device: &Device) -> LayerNorm {
     LayerNormConfig::new(width).with_epsilon(epsilon).init(device)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Distribution;
+
+    use super::super::hidden_states::FusionMethod;
+    use super::*;
+
+    fn config() -> GitConfig {
+        GitConfig {
+            width: 8,
+            depth: 2,
+            num_heads: 2,
+            mlp_width: 16,
+            max_positions: 6,
+            dropout: 0.0,
+            initial_deviation: 0.4,
+            ..GitConfig::default()
+        }
+    }
+
+    fn decoder(config: &GitConfig) -> GitDecoder {
+        let device = Device::flex();
+        assert!(config.validate().is_empty());
+        config.init(4, Vocabulary { size: 9, pad: 0, begin: 1, end: 2 }, &device)
+    }
+
+    fn visual() -> Tensor<3> {
+        Tensor::random([2, 3, 4], Distribution::Normal(0.0, 1.0), &Device::flex())
+    }
+
+    fn difference<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
+        (a - b).abs().max().into_scalar()
+    }
+
+    #[test]
+    fn scores_are_read_from_the_last_layer_and_the_point_head_reads_the_fused_states() {
+        let plain = decoder(&config());
+        let fusion = HiddenFusion { method: FusionMethod::Concat, layers: vec![0, -1] };
+        let fused = GitDecoder { fusion: Some(fusion), ..plain.clone() };
+        let tokens = Tensor::<2, Int>::from_data([[1, 5, 6], [1, 7, 2]], &Device::flex());
+        let visual = visual();
+        let last = plain.read(&mut plain.begin(visual.clone(), None), tokens.clone());
+        let features = fused.read(&mut fused.begin(visual, None), tokens.clone());
+        assert_eq!(features.dims(), [2, 3, 8 + 16]);
+        assert!(difference(fused.logits(features.clone()), plain.logits(last.clone())) < 1e-6);
+        let read = fused.point_features(features.unsqueeze_dim(0)).squeeze_dim::<3>(0);
+        assert!(difference(read.clone().narrow(2, 0, 8), plain.embed(tokens, 0)) < 1e-6);
+        assert!(difference(read.narrow(2, 8, 8), last) < 1e-6);
+    }
+
+    #[test]
+    fn selected_rows_go_on_where_they_were() {
+        let decoder = decoder(&config());
+        let device = Device::flex();
+        let tokens = |data: [[i64; 2]; 2]| Tensor::<2, Int>::from_data(data, &device);
+        let context = Tensor::<2, Int>::from_data([[3, 0], [4, 5]], &device);
+        let mut state = decoder.begin(visual(), Some(context));
+        decoder.read(&mut state, tokens([[1, 5], [1, 7]]));
+        let mut swapped = state.clone().select_rows(Tensor::from_data([1, 0], &device));
+        let features = decoder.read(&mut state, tokens([[6, 2], [8, 2]]));
+        let others = decoder.read(&mut swapped, tokens([[8, 2], [6, 2]]));
+        assert!(difference(features, others.flip([0])) < 1e-6);
+    }
+
+    #[test]
+    fn the_prefix_has_features_where_they_are_asked_for_and_the_same_state() {
+        let decoder = decoder(&config());
+        let tokens = Tensor::<2, Int>::from_data([[1, 5], [1, 7]], &Device::flex());
+        let visual = visual();
+        let (mut state, features) = decoder.begin_with_features(visual.clone(), None);
+        assert_eq!(features.dims(), [2, 3, 8]);
+        let read = decoder.read(&mut state, tokens.clone());
+        assert!(difference(read, decoder.read(&mut decoder.begin(visual, None), tokens)) < 1e-6);
+    }
 }

@@ -1,7 +1,9 @@
 //! Language models: visual tokens as a prefix in, one feature and one row of logits per token out.
 
+pub mod beam;
 pub mod decoding;
 pub mod git;
+pub mod hidden_states;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
@@ -38,10 +40,10 @@ impl LanguageConfig {
         }
     }
 
-    /// Width `D` of the features.
+    /// Width `D` of the features that the point head reads.
     pub fn width(&self) -> usize {
         match self {
-            Self::Git(config) => config.width,
+            Self::Git(config) => config.fusion.output_width(config.width),
         }
     }
 
@@ -115,6 +117,13 @@ impl LanguageState {
         }
     }
 
+    /// Text `indices[i]` becomes text `i`; `indices`: `[R']`.
+    pub fn select_rows(self, indices: Tensor<1, Int>) -> Self {
+        match self {
+            Self::Git(state) => Self::Git(state.select_rows(indices)),
+        }
+    }
+
     /// Number of texts in progress, `R`.
     pub fn num_rows(&self) -> usize {
         match self {
@@ -140,6 +149,13 @@ impl LanguageModel {
     pub fn logits(&self, features: Tensor<3>) -> Tensor<3> {
         match self {
             Self::Git(decoder) => decoder.logits(features),
+        }
+    }
+
+    /// Features of text tokens → what the point head reads of them, `[B, N, L, D]`.
+    pub fn point_features(&self, features: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Git(decoder) => decoder.point_features(features),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Losses (`spec/losses.md`).
 
 pub mod detection;
+pub mod mask;
 pub mod overlap;
 pub mod point;
 pub mod text;
+pub mod token_rule;

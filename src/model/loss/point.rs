@@ -14,11 +14,13 @@ pub struct PointLossConfig {
     pub weight: f64,
     /// What a distance of 1 is.
     pub unit: PointUnit,
+    /// How far a token is from its target.
+    pub distance: PointDistance,
 }
 
 impl Default for PointLossConfig {
     fn default() -> Self {
-        Self { weight: 0.1, unit: PointUnit::Pixels }
+        Self { weight: 0.1, unit: PointUnit::Pixels, distance: PointDistance::L1Nonzero }
     }
 }
 
@@ -30,6 +32,18 @@ pub enum PointUnit {
     Pixels,
     /// The width or height of the un-padded image: does not depend on the canvas.
     Normalised,
+}
+
+/// How far a token is from its target: a mean over its coordinates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PointDistance {
+    /// Absolute differences; a target of zeros is none (the paper).
+    L1Nonzero,
+    /// Absolute differences, to targets of zeros too.
+    L1,
+    /// Squared differences, to targets of zeros too.
+    L2,
 }
 
 /// Which tokens of a text have a place to be learnt (§2.1).
@@ -71,18 +85,33 @@ pub fn select_tokens(
     }
 }
 
-/// Mean over the selected tokens that have a target of the mean absolute difference of coordinates.
+/// Mean over the selected tokens of the distance to their target.
 ///
 /// # Shapes
-/// - `predicted`, `target`: `[B, N, L, P, 2]`, in the same unit; a target of zeros is none
+/// - `predicted`, `target`: `[B, N, L, P, 2]`, in the same unit
 /// - `mask`: `[B, N, L]`, 1 where a token is selected and its row valid
 /// - result: `[1]`; 0 where nothing is selected
-pub fn point_loss(predicted: Tensor<5>, target: Tensor<5>, mask: Tensor<3>) -> Tensor<1> {
+pub fn point_loss(
+    predicted: Tensor<5>,
+    target: Tensor<5>,
+    mask: Tensor<3>,
+    distance: PointDistance,
+) -> Tensor<1> {
     let [batch, rows, length, points, _] = target.dims();
     let flat = |x: Tensor<5>| x.reshape([batch, rows, length, points * 2]);
-    let squares = flat(target.clone()).square().sum_dim(3).reshape([batch, rows, length]);
-    let mask = mask * squares.greater_elem(0.0).float();
-    let errors = flat((predicted - target).abs()).mean_dim(3).reshape([batch, rows, length]);
+    let mask = match distance {
+        PointDistance::L1Nonzero => {
+            let squares = flat(target.clone()).square().sum_dim(3).reshape([batch, rows, length]);
+            mask * squares.greater_elem(0.0).float()
+        }
+        PointDistance::L1 | PointDistance::L2 => mask,
+    };
+    let differences = predicted - target;
+    let differences = match distance {
+        PointDistance::L1Nonzero | PointDistance::L1 => differences.abs(),
+        PointDistance::L2 => differences.square(),
+    };
+    let errors = flat(differences).mean_dim(3).reshape([batch, rows, length]);
     (errors * mask.clone()).sum() / mask.sum().clamp_min(1.0)
 }
 
@@ -120,9 +149,16 @@ mod tests {
         )
         .reshape([1, 1, 3, 2, 2]);
         let mask = Tensor::<3>::from_data([[[1.0, 1.0, 0.0]]], &device);
-        let loss = point_loss(predicted.clone(), target.clone(), mask);
-        assert_eq!(loss.into_scalar::<f32>(), 2.5);
-        let nothing = point_loss(predicted, target, Tensor::zeros([1, 1, 3], &device));
+        let loss = |distance| {
+            let loss = point_loss(predicted.clone(), target.clone(), mask.clone(), distance);
+            loss.into_scalar::<f32>()
+        };
+        assert_eq!(loss(PointDistance::L1Nonzero), 2.5);
+        // The token whose target is zeros is where it should be.
+        assert_eq!(loss(PointDistance::L1), 1.25);
+        assert_eq!(loss(PointDistance::L2), (1.0 + 4.0 + 9.0 + 16.0) / 4.0 / 2.0);
+        let nothing = Tensor::zeros([1, 1, 3], &device);
+        let nothing = point_loss(predicted, target, nothing, PointDistance::L1Nonzero);
         assert_eq!(nothing.into_scalar::<f32>(), 0.0);
     }
 }

@@ -18,10 +18,12 @@ pub struct AdapterConfig {
     pub depth: usize,
     /// Width inside the two-way transformer.
     pub width: usize,
-    /// Number of attention heads; divides `width / 2`.
+    /// Number of attention heads; divides `width / cross_attention_reduction`.
     pub num_heads: usize,
     /// Hidden width of the feed-forward.
     pub mlp_width: usize,
+    /// Attention between queries and image works on `width` divided by this.
+    pub cross_attention_reduction: usize,
     /// Number of learned queries.
     pub num_queries: usize,
     /// Width of a visual token handed to the language model.
@@ -39,6 +41,7 @@ impl Default for AdapterConfig {
             width: 512,
             num_heads: 8,
             mlp_width: 2048,
+            cross_attention_reduction: CROSS_ATTENTION_REDUCTION,
             num_queries: 32,
             output_width: 1024,
             features: PromptFeatures::Sparse,
@@ -81,10 +84,7 @@ impl PromptFeatures {
 impl AdapterConfig {
     /// What cannot be built, with keys relative to this table.
     pub fn validate(&self) -> Vec<ConfigProblem> {
-        // Cross-attention is the narrower of the two attentions.
-        let inner = self.width / CROSS_ATTENTION_REDUCTION;
-        let mut problems: Vec<_> =
-            ConfigProblem::heads("num_heads", self.num_heads, inner).into_iter().collect();
+        let mut problems = self.two_way().validate();
         if self.num_queries == 0 {
             problems.push(ConfigProblem {
                 key: "num_queries".into(),
@@ -93,6 +93,16 @@ impl AdapterConfig {
             });
         }
         problems
+    }
+
+    fn two_way(&self) -> TwoWayConfig {
+        TwoWayConfig {
+            depth: self.depth,
+            width: self.width,
+            num_heads: self.num_heads,
+            mlp_width: self.mlp_width,
+            cross_attention_reduction: self.cross_attention_reduction,
+        }
     }
 
     /// Builds the adapter on `device`, for a fused map of `image_channels` and prompt tokens of
@@ -108,12 +118,8 @@ impl AdapterConfig {
         let both = [self.features, self.region_features];
         let sparse = both.iter().any(|features| features.has_queries());
         let dense = both.iter().any(|features| features.has_cells());
-        let two_way = TwoWayConfig {
-            depth: self.depth,
-            width: self.width,
-            num_heads: self.num_heads,
-            mlp_width: self.mlp_width,
-        };
+        // As in the reference, prompts that have the width already are not projected.
+        let projection = || (prompt_width != self.width).then(|| linear(prompt_width, self.width));
         PromptAdapter {
             queries: Param::from_tensor(Tensor::random(
                 queries,
@@ -121,9 +127,9 @@ impl AdapterConfig {
                 device,
             )),
             image_projection: linear(image_channels, self.width),
-            prompt_projection: linear(prompt_width, self.width),
-            position_projection: linear(prompt_width, self.width),
-            two_way: two_way.init(device),
+            prompt_projection: projection(),
+            position_projection: projection(),
+            two_way: self.two_way().init(device),
             query_heads: sparse.then(|| QueryHeads::new(self, device)),
             cell_head: dense.then(|| linear(self.width, self.output_width)),
             features: self.features,
@@ -138,9 +144,10 @@ pub struct PromptAdapter {
     /// `[Q, D]`
     queries: Param<Tensor<2>>,
     image_projection: Linear,
-    /// For sparse prompt tokens and for the "no mask" vector alike.
-    prompt_projection: Linear,
-    position_projection: Linear,
+    /// For sparse prompt tokens and for the "no mask" vector alike; `None` where they have the width
+    /// of the adapter.
+    prompt_projection: Option<Linear>,
+    position_projection: Option<Linear>,
     two_way: TwoWayTransformer,
     query_heads: Option<QueryHeads>,
     cell_head: Option<Linear>,
@@ -171,13 +178,13 @@ impl PromptAdapter {
 
         let prompts = prompts.reshape([count, num_prompts, prompt_width]);
         let learned = self.queries.val().unsqueeze::<3>().expand([count, num_queries, width]);
-        let queries = Tensor::cat(vec![learned, self.prompt_projection.forward(prompts)], 1);
+        let queries = Tensor::cat(vec![learned, project(&self.prompt_projection, prompts)], 1);
 
-        let no_mask = self.prompt_projection.forward(no_mask.unsqueeze::<3>());
+        let no_mask = project(&self.prompt_projection, no_mask.unsqueeze::<3>());
         let keys = self.image_projection.forward(cells(features)) + no_mask;
         let [_, num_cells, _] = keys.dims();
         let keys = keys.unsqueeze_dim::<4>(1).expand([batch, rows, num_cells, width]);
-        let positions = self.position_projection.forward(cells(grid.unsqueeze()));
+        let positions = project(&self.position_projection, cells(grid.unsqueeze()));
 
         let keys = keys.reshape([count, num_cells, width]);
         let (queries, keys) = self.two_way.forward(queries, keys, positions);
@@ -193,6 +200,14 @@ impl PromptAdapter {
         let tokens = Tensor::cat([queries, keys].into_iter().flatten().collect(), 1);
         let [_, num_tokens, output_width] = tokens.dims();
         tokens.reshape([batch, rows, num_tokens, output_width])
+    }
+}
+
+/// `x`: `[R, K, P]` → `[R, K, D]`
+fn project(projection: &Option<Linear>, x: Tensor<3>) -> Tensor<3> {
+    match projection {
+        Some(projection) => projection.forward(x),
+        None => x,
     }
 }
 
@@ -243,6 +258,7 @@ mod tests {
                 width: 16,
                 num_heads: 2,
                 mlp_width: 32,
+                cross_attention_reduction: 2,
                 num_queries: 3,
                 output_width: 10,
                 features,
@@ -261,5 +277,21 @@ mod tests {
                 assert_eq!(tokens.dims(), [2, 4, expected, 10]);
             }
         }
+    }
+
+    #[test]
+    fn prompts_of_the_adapter_s_own_width_are_not_projected() {
+        let config =
+            AdapterConfig { width: 16, num_heads: 2, depth: 1, ..AdapterConfig::default() };
+        let device = Device::flex();
+        assert!(config.init(5, 16, &device).prompt_projection.is_none());
+        let projection = config.init(5, 6, &device).position_projection;
+        assert!(projection.is_some_and(|layer| layer.weight.dims() == [6, 16]));
+    }
+
+    #[test]
+    fn the_width_of_cross_attention_must_be_a_whole_number() {
+        let config = AdapterConfig { cross_attention_reduction: 3, ..AdapterConfig::default() };
+        assert!(config.validate().iter().any(|one| one.key == "cross_attention_reduction"));
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod adapter;
 pub mod location;
+pub mod mask_prompt;
 pub mod two_way;

@@ -5,9 +5,10 @@ use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Tensor, activation};
 
+use crate::model::ConfigProblem;
 use crate::model::dense::dense;
 
-/// Cross-attention works on the width divided by this.
+/// Cross-attention works on the width divided by this, in every published model.
 pub const CROSS_ATTENTION_REDUCTION: usize = 2;
 
 /// Sizes of a two-way transformer.
@@ -21,9 +22,28 @@ pub struct TwoWayConfig {
     pub num_heads: usize,
     /// Hidden width of the feed-forward.
     pub mlp_width: usize,
+    /// Cross-attention works on `width` divided by this.
+    pub cross_attention_reduction: usize,
 }
 
 impl TwoWayConfig {
+    /// What cannot be built, with keys of the table that holds these sizes.
+    pub fn validate(&self) -> Vec<ConfigProblem> {
+        let Self { width, cross_attention_reduction: reduction, .. } = *self;
+        // Cross-attention is the narrower of the two attentions.
+        let inner = width.checked_div(reduction).unwrap_or(0);
+        let mut problems: Vec<_> =
+            ConfigProblem::heads("num_heads", self.num_heads, inner).into_iter().collect();
+        if reduction == 0 || !width.is_multiple_of(reduction) {
+            problems.push(ConfigProblem {
+                key: "cross_attention_reduction".into(),
+                problem: format!("{reduction} does not divide a width of {width}"),
+                allowed: format!("a divisor of {width}"),
+            });
+        }
+        problems
+    }
+
     /// Builds the transformer on `device`.
     pub fn init(&self, device: &Device) -> TwoWayTransformer {
         TwoWayTransformer {
@@ -38,7 +58,7 @@ impl TwoWayConfig {
     }
 
     fn cross_attention(&self, device: &Device) -> Attention {
-        let inner = self.width / CROSS_ATTENTION_REDUCTION;
+        let inner = self.width / self.cross_attention_reduction;
         Attention::new(self.width, inner, self.num_heads, device)
     }
 }

@@ -41,6 +41,9 @@ pub struct EvaConfig {
     pub drop_path: f64,
     /// Side of the images whose grid the position table has, in pixels.
     pub pretrain_image_px: usize,
+    /// Side, in pixels, of the square to which the canvas is resized for this encoder (bilinear);
+    /// without it, the encoder sees the canvas as it is.
+    pub input_px: Option<usize>,
     /// Whether a layer norm follows the last block.
     pub final_norm: bool,
     /// How the position table is resized to the grid of the canvas.
@@ -66,6 +69,7 @@ impl Default for EvaConfig {
             inner_norm_epsilon: 1e-5,
             drop_path: 0.1,
             pretrain_image_px: 224,
+            input_px: None,
             final_norm: true,
             resampling: Resampling::Jax,
             rotary_reference_cells: None,

@@ -93,15 +93,17 @@ impl VisionConfig {
             });
         }
         let patches = [
-            ("eva.patch_px", self.eva.as_ref().map(|eva| eva.patch_px)),
-            ("sam.patch_px", self.sam.as_ref().map(|sam| sam.patch_px)),
+            ("eva", self.eva.as_ref().map(|eva| (eva.patch_px, eva.input_px))),
+            ("sam", self.sam.as_ref().map(|sam| (sam.patch_px, sam.input_px))),
         ];
-        for (key, patch) in patches {
-            if patch.is_some_and(|patch| patch == 0 || patch > canvas_px) {
+        for (encoder, sizes) in patches {
+            let Some((patch, input)) = sizes else { continue };
+            let side = input.unwrap_or(canvas_px);
+            if patch == 0 || patch > side {
                 problems.push(ConfigProblem {
-                    key: key.into(),
-                    problem: format!("no patch of this size fits a canvas of {canvas_px} pixels"),
-                    allowed: format!("1 to {canvas_px}"),
+                    key: format!("{encoder}.patch_px"),
+                    problem: format!("no patch of this size fits a canvas of {side} pixels"),
+                    allowed: format!("1 to {side}"),
                 });
             }
         }
@@ -122,6 +124,8 @@ impl VisionConfig {
         Vision {
             eva: self.eva.as_ref().map(|eva| eva.init(device)),
             sam: self.sam.as_ref().map(|sam| sam.init(device)),
+            eva_px: self.eva.as_ref().and_then(|eva| eva.input_px),
+            sam_px: self.sam.as_ref().and_then(|sam| sam.input_px),
             fusion: self.fusion,
         }
     }
@@ -137,11 +141,13 @@ fn stem_problem(stem: Stem, patch_px: usize) -> Option<ConfigProblem> {
     })
 }
 
-/// What pixels are normalised with.
+/// What pixels are normalised with, per channel.
 #[derive(Debug, Clone, Copy)]
-struct PixelStatistics {
-    mean: [f32; 3],
-    deviation: [f32; 3],
+pub struct PixelStatistics {
+    /// What becomes 0.
+    pub mean: [f32; 3],
+    /// What becomes 1, seen from the mean.
+    pub deviation: [f32; 3],
 }
 
 /// The image encoders.
@@ -149,6 +155,10 @@ struct PixelStatistics {
 pub struct Vision {
     eva: Option<Eva>,
     sam: Option<Sam>,
+    #[module(skip)]
+    eva_px: Option<usize>,
+    #[module(skip)]
+    sam_px: Option<usize>,
     #[module(skip)]
     fusion: FusionGrid,
 }
@@ -168,35 +178,42 @@ impl Vision {
     /// - `padding_mask`: `[B, S, S]`, 1 on the image, 0 on the padding
     pub fn forward(&self, images: Tensor<4>, padding_mask: Tensor<3>) -> VisionFeatures {
         let mask: Tensor<4> = padding_mask.unsqueeze_dim(1);
-        let input = |pixels| normalise(images.clone(), mask.clone(), pixels);
-        let eva = self.eva.as_ref().map(|eva| eva.forward(input(EVA_PIXELS)));
-        let sam = self.sam.as_ref().map(|sam| sam.forward(input(SAM_PIXELS)));
-        let maps = [eva, sam.clone()].into_iter().flatten().collect();
-        VisionFeatures { fused: self.fuse(maps), sam }
-    }
-
-    /// Brings maps `[B, D, H, W]` to one grid and concatenates their channels. Maps are resized by
-    /// the reference's convention whatever the encoders' own tables use.
-    fn fuse(&self, maps: Vec<Tensor<4>>) -> Tensor<4> {
-        let grid = |map: &Tensor<4>| [map.dims()[2], map.dims()[3]];
-        let target = match self.fusion {
-            FusionGrid::First => maps.first().map(grid),
-            FusionGrid::Largest => maps.iter().map(grid).max_by_key(|[height, _]| *height),
+        let input = |pixels, side: Option<usize>| {
+            let images = normalise(images.clone(), mask.clone(), pixels);
+            match side {
+                Some(side) => resize_map(images, [side; 2], Kernel::Linear, Resampling::Jax),
+                None => images,
+            }
         };
-        let resized = maps.into_iter().map(|map| {
-            let target = target.unwrap_or(grid(&map));
-            resize_map(map, target, Kernel::Cubic, Resampling::Jax)
-        });
-        Tensor::cat(resized.collect(), 1)
+        let eva = self.eva.as_ref().map(|eva| eva.forward(input(EVA_PIXELS, self.eva_px)));
+        let sam = self.sam.as_ref().map(|sam| sam.forward(input(SAM_PIXELS, self.sam_px)));
+        let maps = [eva, sam.clone()].into_iter().flatten().collect();
+        VisionFeatures { fused: fuse(maps, self.fusion), sam }
     }
+}
+
+/// Brings maps `[B, D, H, W]` to one grid and concatenates their channels. Maps are resized by the
+/// reference's convention whatever the encoders' own tables use. There must be a map.
+pub fn fuse(maps: Vec<Tensor<4>>, grid: FusionGrid) -> Tensor<4> {
+    let of = |map: &Tensor<4>| [map.dims()[2], map.dims()[3]];
+    let target = match grid {
+        FusionGrid::First => maps.first().map(of),
+        // By height, then by width.
+        FusionGrid::Largest => maps.iter().map(of).max(),
+    };
+    let resized = maps.into_iter().map(|map| {
+        let target = target.unwrap_or(of(&map));
+        resize_map(map, target, Kernel::Cubic, Resampling::Jax)
+    });
+    Tensor::cat(resized.collect(), 1)
 }
 
 /// Pixels to zero mean and unit deviation; padding is exactly zero afterwards.
 ///
 /// # Shapes
-/// - `images`: `[B, 3, S, S]`
-/// - `mask`: `[B, 1, S, S]`
-fn normalise(images: Tensor<4>, mask: Tensor<4>, pixels: PixelStatistics) -> Tensor<4> {
+/// - `images`: `[B, 3, H, W]`, RGB 0–255
+/// - `mask`: `[B, 1, H, W]`, 1 on the image, 0 on the padding
+pub fn normalise(images: Tensor<4>, mask: Tensor<4>, pixels: PixelStatistics) -> Tensor<4> {
     let device = images.device();
     let channels = |values: [f32; 3]| Tensor::<1>::from_data(values, &device).reshape([1, 3, 1, 1]);
     (images - channels(pixels.mean)) / channels(pixels.deviation) * mask
@@ -234,9 +251,14 @@ mod tests {
         };
         let vision = config.init(&device);
         let images = Tensor::ones([2, 3, 16, 16], &device) * 100.0;
-        let features = vision.forward(images, Tensor::ones([2, 16, 16], &device));
+        let features = vision.forward(images.clone(), Tensor::ones([2, 16, 16], &device));
         assert_eq!(features.fused.dims(), [2, config.output_channels(), 4, 4]);
         assert_eq!(features.sam.unwrap().dims(), [2, 6, 2, 2]);
+
+        let eva = config.eva.map(|eva| EvaConfig { input_px: Some(24), ..eva });
+        let resized = VisionConfig { eva, ..config }.init(&device);
+        let features = resized.forward(images, Tensor::ones([2, 16, 16], &device));
+        assert_eq!(features.fused.dims(), [2, 22, 6, 6]);
     }
 
     #[test]

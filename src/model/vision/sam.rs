@@ -39,6 +39,9 @@ pub struct SamConfig {
     pub global_blocks: Vec<usize>,
     /// Side of the images whose grid the position tables have, in pixels.
     pub pretrain_image_px: usize,
+    /// Side, in pixels, of the square to which the canvas is resized for this encoder (bilinear);
+    /// without it, the encoder sees the canvas as it is.
+    pub input_px: Option<usize>,
     /// Channels of the map after the neck.
     pub output_channels: usize,
     /// Largest drop-path rate; block `i` of `n` has `i / (n - 1)` of it.
@@ -66,6 +69,7 @@ impl Default for SamConfig {
             window_tokens: 14,
             global_blocks: vec![7, 15, 23, 31],
             pretrain_image_px: 1024,
+            input_px: None,
             output_channels: 256,
             drop_path: 0.5,
             activation: Activation::Gelu,

@@ -7,7 +7,7 @@
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, LayerNorm, Linear};
 use burn::tensor::activation::softmax;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
 use super::{GitConfig, layer_norm, repeat_rows};
 use crate::model::activation::Activation;
@@ -41,6 +41,11 @@ impl KeyValue {
     /// Each row `count` times in a row.
     pub(super) fn repeat_rows(self, count: usize) -> Self {
         Self { keys: repeat_rows(self.keys, count), values: repeat_rows(self.values, count) }
+    }
+
+    /// Row `indices[i]` becomes row `i`.
+    pub(super) fn select_rows(self, indices: Tensor<1, Int>) -> Self {
+        Self { keys: self.keys.select(0, indices.clone()), values: self.values.select(0, indices) }
     }
 
     /// Adds what was read after it.

@@ -1,0 +1,162 @@
+//! The mask decoder and the mask adapter.
+
+use burn::tensor::{Device, Tensor};
+use serde::Deserialize;
+
+use super::compare::{Produced, Tolerance};
+use super::vectors::Vectors;
+use crate::error::Result;
+use crate::model::ConfigProblem;
+use crate::model::heads::masks::mask_adapter::MaskAdapterConfig;
+use crate::model::heads::masks::mask_decoder::{Candidates, MaskDecoderConfig};
+use crate::model::prompt::two_way::CROSS_ATTENTION_REDUCTION;
+use crate::weights::masks;
+
+/// Settings of the reference's two-way transformer.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct TwoWaySettings {
+    depth: Option<usize>,
+    embedding_dim: Option<usize>,
+    num_heads: usize,
+    mlp_dim: usize,
+    attention_downsample_rate: usize,
+    activation: String,
+}
+
+impl Default for TwoWaySettings {
+    fn default() -> Self {
+        Self {
+            depth: None,
+            embedding_dim: None,
+            num_heads: 8,
+            mlp_dim: 2048,
+            attention_downsample_rate: CROSS_ATTENTION_REDUCTION,
+            activation: "relu".into(),
+        }
+    }
+}
+
+impl TwoWaySettings {
+    /// An error unless it can be built, with `depth` layers of `width`.
+    fn check(&self, vectors: &Vectors, depth: usize, width: usize) -> Result<()> {
+        vectors.require("transformer.depth", &self.depth.unwrap_or(depth), &depth)?;
+        vectors.require(
+            "transformer.embedding_dim",
+            &self.embedding_dim.unwrap_or(width),
+            &width,
+        )?;
+        vectors.require("transformer.activation", &self.activation.as_str(), &"relu")
+    }
+}
+
+/// An error where a module cannot be built.
+pub(super) fn check(vectors: &Vectors, problems: Vec<ConfigProblem>) -> Result<()> {
+    let first = problems.into_iter().next();
+    first.map_or(Ok(()), |ConfigProblem { key, problem, allowed }| {
+        Err(vectors.problem(format!("`{key}`: {problem}"), format!("Allowed: {allowed}.")))
+    })
+}
+
+/// Settings of the reference's mask decoder.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DecoderSettings {
+    num_multimask_outputs: usize,
+    iou_head_depth: usize,
+    iou_head_hidden_dim: usize,
+    transformer_dim: usize,
+    #[serde(default)]
+    transformer: TwoWaySettings,
+}
+
+/// Masks of one image → `out/multi.*` and `out/single.*`.
+pub(super) fn decoder(vectors: &Vectors, device: &Device) -> Result<Vec<Produced>> {
+    let settings: DecoderSettings = vectors.config()?;
+    let defaults = MaskDecoderConfig::default();
+    let depth = settings.transformer.depth.unwrap_or(defaults.depth);
+    settings.transformer.check(vectors, depth, settings.transformer_dim)?;
+    let config = MaskDecoderConfig {
+        width: settings.transformer_dim,
+        depth,
+        num_heads: settings.transformer.num_heads,
+        mlp_width: settings.transformer.mlp_dim,
+        cross_attention_reduction: settings.transformer.attention_downsample_rate,
+        num_multiple: settings.num_multimask_outputs,
+        // The reference has one width for both.
+        hyper_width: settings.iou_head_hidden_dim,
+        iou_depth: settings.iou_head_depth,
+        iou_width: settings.iou_head_hidden_dim,
+    };
+    check(vectors, config.validate())?;
+    let mut decoder = config.init(device);
+    vectors.load(&mut decoder, &masks::DECODER_JAX, "param/")?;
+
+    let channels_first = |map: Tensor<3>| map.permute([2, 0, 1]);
+    let image = channels_first(vectors.input("image_embeddings", device)?).unsqueeze::<4>();
+    let positions = channels_first(vectors.input("image_pe", device)?);
+    let prompts = vectors.input::<3>("sparse_prompt_embeddings", device)?.unsqueeze::<4>();
+    let dense: Tensor<2> = vectors.input("dense_prompt_embeddings", device)?;
+    let [rows, width] = dense.dims();
+    let dense = dense.reshape([1, rows, width, 1, 1]);
+    let mut produced = Vec::new();
+    for (name, candidates) in [("multi", Candidates::Several), ("single", Candidates::One)] {
+        let found = decoder.forward(
+            image.clone(),
+            positions.clone(),
+            prompts.clone(),
+            dense.clone(),
+            candidates,
+        );
+        let logits = found.logits.squeeze_dim::<4>(0);
+        let ious = found.ious.squeeze_dim::<2>(0);
+        produced.push(Produced::float(format!("{name}.masks"), logits, Tolerance::FEATURES));
+        produced.push(Produced::float(format!("{name}.iou"), ious, Tolerance::FEATURES));
+    }
+    Ok(produced)
+}
+
+/// Settings of the reference's mask adapter.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AdapterSettings {
+    depth: usize,
+    input_projection: bool,
+    transformer_dim: usize,
+    num_outputs: usize,
+    /// Of a hidden layer that the reference does not build.
+    #[serde(default)]
+    #[allow(dead_code)]
+    head_hidden_dim: usize,
+    output_dim: usize,
+    gating: bool,
+    #[serde(default)]
+    transformer: TwoWaySettings,
+}
+
+/// `in/sparse_embedding`, `in/visual_features` and `in/textual_features` → `out/out`.
+pub(super) fn adapter(vectors: &Vectors, device: &Device) -> Result<Vec<Produced>> {
+    let settings: AdapterSettings = vectors.config()?;
+    settings.transformer.check(vectors, settings.depth, settings.transformer_dim)?;
+    // The reference cannot run with another width either.
+    vectors.require("output_dim", &settings.output_dim, &settings.transformer_dim)?;
+    let config = MaskAdapterConfig {
+        width: settings.transformer_dim,
+        depth: settings.depth,
+        num_heads: settings.transformer.num_heads,
+        mlp_width: settings.transformer.mlp_dim,
+        cross_attention_reduction: settings.transformer.attention_downsample_rate,
+        num_tokens: settings.num_outputs,
+        projections: settings.input_projection,
+        gate: settings.gating,
+    };
+    let boxes: Tensor<4> = vectors.input("sparse_embedding", device)?;
+    let visual: Tensor<4> = vectors.input("visual_features", device)?;
+    let text: Tensor<4> = vectors.input("textual_features", device)?;
+    let [visual_width, text_width] = [visual.dims()[3], text.dims()[3]];
+    check(vectors, config.validate(visual_width, text_width))?;
+    let mut adapter = config.init(visual_width, text_width, device);
+    vectors.load(&mut adapter, &masks::ADAPTER_JAX, "param/")?;
+    let corrected = adapter.forward(boxes, visual, text);
+    Ok(vec![Produced::float("out", corrected, Tolerance::FEATURES)])
+}
