@@ -7,8 +7,10 @@
 //! | [`vectors`] | the files |
 //! | [`compare`] | tolerances and differences |
 //! | [`vision`] | the image encoders |
+//! | [`t5`] | T5 with adapters |
 
 pub mod compare;
+mod t5;
 pub mod vectors;
 mod vision;
 
@@ -24,13 +26,20 @@ use vectors::{Vectors, collect};
 type Component = fn(&Vectors, &Device) -> Result<Vec<Produced>>;
 
 /// The components that are built, by the `component` of a file's metadata.
-const COMPONENTS: &[(&str, Component)] =
-    &[("eva02_vit", vision::eva), ("sam_vit", vision::sam)];
+const COMPONENTS: &[(&str, Component)] = &[
+    ("eva02_vit", vision::eva),
+    ("sam_vit", vision::sam),
+    ("t5", t5::t5),
+    ("visual_projection", t5::visual_projection),
+];
 
 /// Public checkpoints with what their own implementation makes of them: folders, by what their name
 /// begins with.
-const FOLDERS: &[(&str, Component)] =
-    &[("timm_eva02", vision::timm_eva), ("sam_pt", vision::segment_anything)];
+const FOLDERS: &[(&str, Component)] = &[
+    ("timm_eva02", vision::timm_eva),
+    ("sam_pt", vision::segment_anything),
+    ("hf_t5", t5::hugging_face),
+];
 
 /// What became of one file.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use super::file::TensorFile;
 use super::name_map::{CompiledMap, Dialect, Kind, NameMap, Target};
-use super::{eva, sam};
+use super::{eva, sam, t5};
 
 /// A module of a checkpoint.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +61,12 @@ pub const LAYOUTS: &[Layout] = &[
         components: &[
             Component { theirs: "git_backbone/", ours: "vision.eva.", map: &eva::JAX },
             Component { theirs: "sam_backbone/", ours: "vision.sam.", map: &sam::JAX },
+            Component {
+                theirs: "visual_project_layers/",
+                ours: "language.T5.visual_projection.",
+                map: &t5::VISUAL_PROJECTION_JAX,
+            },
+            Component { theirs: "textual/t5_module/", ours: "language.T5.t5.", map: &t5::JAX },
         ],
     },
     Layout {
@@ -90,6 +96,12 @@ pub const LAYOUTS: &[Layout] = &[
             ours: "vision.sam.",
             map: &sam::HUGGING_FACE,
         }],
+    },
+    Layout {
+        name: "hf-t5",
+        about: "T5 1.1 and Flan-T5 of Hugging Face (`T5ForConditionalGeneration`)",
+        prefixes: TORCH_PREFIXES,
+        components: &[Component { theirs: "", ours: "language.T5.t5.", map: &t5::HUGGING_FACE }],
     },
 ];
 
@@ -140,9 +152,11 @@ impl Layout {
             let components = compiled.collect();
             Fitted { layout: self, components, known }
         };
-        let best = self.prefixes.iter().map(fitted).reduce(|best, next| {
-            if next.known > best.known { next } else { best }
-        });
+        let best = self
+            .prefixes
+            .iter()
+            .map(fitted)
+            .reduce(|best, next| if next.known > best.known { next } else { best });
         best.unwrap_or(Fitted { layout: self, components: Vec::new(), known: 0 })
     }
 }
@@ -179,12 +193,14 @@ mod tests {
 
     #[test]
     fn a_layout_is_known_by_its_names_also_under_a_prefix() {
-        let cases: [(&str, &[&str]); 6] = [
+        let cases: [(&str, &[&str]); 8] = [
             ("timm-eva02", &["cls_token", "blocks.0.mlp.fc1_g.weight"]),
             ("eva02", &["module.cls_token", "module.blocks.0.mlp.w1.weight"]),
             ("sam", &["image_encoder.neck.0.weight", "mask_decoder.iou_token.weight"]),
             ("hf-sam", &["vision_encoder.neck.conv1.weight"]),
             ("jax", &["params/git_backbone/cls_token", "params/sam_backbone/pos_embed"]),
+            ("hf-t5", &["shared.weight", "decoder.block.0.layer.1.EncDecAttention.q.weight"]),
+            ("jax", &["params/textual/t5_module/decoder/layers_0/self_attention/query/kernel"]),
             ("pixelllm", &["vision.eva.norm.gamma"]),
         ];
         for (name, tensors) in cases {

@@ -6,6 +6,7 @@
 //! | [`name_map`] | the language of name maps: `blocks.{i}.norm1` → `blocks.{i}.norm_1` |
 //! | [`layout`] | which maps make up a public checkpoint, and guessing which one a file is |
 //! | [`eva`], [`sam`] | the maps of the vision encoders, as tables |
+//! | [`t5`] | the maps of T5 |
 //! | [`load`] | into a module, with a report of everything that did not fit |
 //! | [`import`] | into the whole model, and into our own format |
 
@@ -17,3 +18,4 @@ pub mod layout;
 pub mod load;
 pub mod name_map;
 pub mod sam;
+pub mod t5;
