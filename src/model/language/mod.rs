@@ -105,6 +105,7 @@ pub struct LanguageOutput {
 }
 
 /// The language model of a run.
+#[allow(clippy::large_enum_variant)] // One to a run.
 #[derive(Module, Debug)]
 pub enum LanguageModel {
     /// The small GIT-style decoder.
@@ -114,6 +115,7 @@ pub enum LanguageModel {
 }
 
 /// Where a text in progress stands: everything read so far, so that each new token costs one row.
+#[allow(clippy::large_enum_variant)] // One to a batch of texts.
 #[derive(Debug, Clone)]
 pub enum LanguageState {
     /// Keys and values of the GIT-style decoder.

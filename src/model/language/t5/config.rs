@@ -59,11 +59,11 @@ impl T5Size {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Masking {
-    /// Padding neither looks nor is looked at, and in the text nor does a token that nothing follows:
-    /// the reference.
+    /// Padding, and a text token that only padding follows, neither look nor are looked at: the
+    /// reference.
     #[default]
     Pairs,
-    /// Padding of the prefix is not looked at, and text only from what follows it: Hugging Face.
+    /// Padding of the prefix is not looked at; text tokens look at all before them: Hugging Face.
     Columns,
 }
 
@@ -189,7 +189,7 @@ impl T5Config {
             let allowed = "more than half of num_position_buckets";
             problems.push(problem("max_distance_tokens", found, allowed));
         }
-        if !(self.norm_epsilon > 0.0) {
+        if self.norm_epsilon.is_nan() || self.norm_epsilon <= 0.0 {
             let found = format!("{} does not keep a norm from dividing by 0", self.norm_epsilon);
             problems.push(problem("norm_epsilon", found, "more than 0"));
         }

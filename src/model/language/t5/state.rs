@@ -52,6 +52,7 @@ pub(super) struct TextMasks {
 }
 
 /// What becomes of the rows of a tensor.
+#[allow(clippy::large_enum_variant)] // Lives for one call.
 pub(super) enum RowChange {
     /// Each becomes this many in a row.
     Repeat(usize),

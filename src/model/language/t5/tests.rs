@@ -4,6 +4,8 @@ use burn::module::{ModuleVisitor, Param};
 use burn::tensor::{Distribution, Gradients, Tolerance};
 
 use super::*;
+use crate::model::language::LanguageModel;
+use crate::model::language::decoding::greedy;
 use crate::model::language::lora::LoraConfig;
 
 const VISUAL_WIDTH: usize = 6;
@@ -134,6 +136,26 @@ fn tied_logits_are_products_with_the_words_over_the_root_of_the_width() {
     let features = Tensor::<3>::random([1, 2, 16], Distribution::Normal(0.0, 1.0), &device);
     let words = model.words.weight.val().transpose().unsqueeze::<3>();
     assert_near(model.logits(features.clone()), features.matmul(words) / 4.0);
+}
+
+#[test]
+fn a_text_written_from_the_cache_is_what_reading_all_of_it_again_at_every_step_gives() {
+    let device = Device::flex();
+    let model = LanguageModel::T5(config().init(VISUAL_WIDTH, VOCABULARY, &device));
+    let length = 8;
+    let begun = model.begin(visual(3, &device), None);
+    let mut text = vec![Tensor::<2, Int>::full([3, 1], VOCABULARY.begin, &device)];
+    text.extend((1..length).map(|_| Tensor::full([3, 1], END, &device)));
+    let ids = Tensor::<1, Int>::arange(0..VOCABULARY.size as i64, &device).unsqueeze::<2>();
+    for place in 1..length - 1 {
+        let previous = text[place - 1].clone();
+        let features = model.read_text(begun.clone(), Tensor::cat(text.clone(), 1));
+        let logits = model.logits(features).narrow(1, place - 1, 1).squeeze_dim::<2>(1);
+        let best = logits.mask_fill(ids.clone().equal(previous.clone()), -1e4).argmax(1);
+        text[place] = best.mask_fill(previous.equal_elem(END), END);
+    }
+    let written = greedy(&model, begun, length).tokens;
+    written.into_data().assert_eq(&Tensor::cat(text, 1).into_data(), true);
 }
 
 /// Names of the parameters that have a gradient.
