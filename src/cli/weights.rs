@@ -123,8 +123,7 @@ impl Import {
         let experiment = experiment::load(&self.experiment, &self.changes)?;
         let device = backend::device("cpu")?;
         let options = ImportOptions { layout: self.layout.as_deref(), strict: self.strict };
-        let imported =
-            import::to_file(&self.file, &experiment.model, &self.out, &options, &device)?;
+        let imported = import::to_file(&self.file, &experiment.model, &self.out, &options, &device)?;
         say(format_args!("{} ({}): {}", imported.layout, self.file.display(), imported.report));
         say(format_args!("\nWrote {}", self.out.display()));
         Ok(ExitCode::SUCCESS)

@@ -168,8 +168,7 @@ fn compare(name: &str, found: &[f64], expected: &[f64], tolerance: Tolerance) ->
     for (&found, &expected) in found.iter().zip(expected) {
         if found != expected {
             let difference = (found - expected).abs();
-            absolute =
-                if difference.is_finite() { absolute.max(difference) } else { f64::INFINITY };
+            absolute = if difference.is_finite() { absolute.max(difference) } else { f64::INFINITY };
         }
         wrong += usize::from(!tolerance.accepts(found, expected));
     }
@@ -197,10 +196,7 @@ mod tests {
     #[test]
     fn what_is_not_a_number_fails_and_equal_infinities_pass() {
         assert_ne!(compare("x", &[f64::NAN], &[1.0], Tolerance::FEATURES).verdict, Verdict::Passed);
-        assert_ne!(
-            compare("x", &[f64::INFINITY], &[1.0], Tolerance::FEATURES).verdict,
-            Verdict::Passed
-        );
+        assert_ne!(compare("x", &[f64::INFINITY], &[1.0], Tolerance::FEATURES).verdict, Verdict::Passed);
         let infinite = [f64::NEG_INFINITY];
         assert_eq!(compare("x", &infinite, &infinite, Tolerance::Exact).verdict, Verdict::Passed);
         assert_ne!(compare("x", &[1.0], &[2.0], Tolerance::Exact).verdict, Verdict::Passed);

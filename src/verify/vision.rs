@@ -92,8 +92,7 @@ pub(super) fn eva(vectors: &Vectors, device: &Device) -> Result<Vec<Produced>> {
     let settings: EvaSettings = vectors.config()?;
     let mut encoder = settings.config(vectors)?.init(device);
     vectors.load(&mut encoder, &eva::JAX, "param/")?;
-    let tolerance =
-        if settings.use_ln_post { Tolerance::FEATURES } else { Tolerance::UNNORMALISED };
+    let tolerance = if settings.use_ln_post { Tolerance::FEATURES } else { Tolerance::UNNORMALISED };
     vectors
         .input_names("images_")
         .map(|name| {

@@ -49,8 +49,7 @@ pub fn into_model(
         None => layout::guess(&file),
     };
     let fitted = fitted.filter(|fitted| fitted.known > 0).ok_or_else(|| {
-        let problem =
-            format!("none of its {} tensors has a name that is known", file.tensors.len());
+        let problem = format!("none of its {} tensors has a name that is known", file.tensors.len());
         let help = "`pixelllm weights inspect FILE` lists them.";
         Error::format(path, problem, help)
     })?;
@@ -59,11 +58,7 @@ pub fn into_model(
     let report = load::load(model, &file, |name| fitted.targets(name), &scope, resampling)?;
     if report.loaded.is_empty() {
         let problem = format!("nothing in it fits the model\n{report}");
-        return Err(Error::format(
-            path,
-            problem,
-            "Does the model have such an encoder, of this size?",
-        ));
+        return Err(Error::format(path, problem, "Does the model have such an encoder, of this size?"));
     }
     let report = if options.strict { report.strict()? } else { report };
     Ok(Imported { layout: fitted.layout.name, report })

@@ -152,11 +152,9 @@ impl Layout {
             let components = compiled.collect();
             Fitted { layout: self, components, known }
         };
-        let best = self
-            .prefixes
-            .iter()
-            .map(fitted)
-            .reduce(|best, next| if next.known > best.known { next } else { best });
+        let best = self.prefixes.iter().map(fitted).reduce(|best, next| {
+            if next.known > best.known { next } else { best }
+        });
         best.unwrap_or(Fitted { layout: self, components: Vec::new(), known: 0 })
     }
 }

@@ -78,11 +78,7 @@ impl LoadReport {
             return Ok(self);
         }
         let help = "Leave out `strict` to accept this, or correct the sizes of the model.";
-        Err(Error::format(
-            self.path.clone(),
-            format!("does not fit the model exactly\n{self}"),
-            help,
-        ))
+        Err(Error::format(self.path.clone(), format!("does not fit the model exactly\n{self}"), help))
     }
 }
 
@@ -238,8 +234,7 @@ fn placed(
     expected: &[usize],
     resampling: Resampling,
 ) -> Result<(burn_pack::Tensor, Option<Resize>), Mismatch> {
-    let unfit =
-        |problem: Option<String>| Mismatch { problem, ..mismatch(tensor, target, expected) };
+    let unfit = |problem: Option<String>| Mismatch { problem, ..mismatch(tensor, target, expected) };
     if !tensor.dtype.is_float() {
         return Err(unfit(Some(format!("{:?} is not a type of real numbers", tensor.dtype))));
     }
@@ -249,12 +244,18 @@ fn placed(
     }
     let finish = target.places.and_then(|places| resize(places, &shape, expected, resampling));
     let finish = finish.ok_or_else(|| unfit(None))?;
-    let resize = Resize { parameter: target.path.clone(), from: shape, to: expected.to_vec() };
+    let resize =
+        Resize { parameter: target.path.clone(), from: shape, to: expected.to_vec() };
     Ok((target.tensor(tensor, expected.to_vec(), Some(finish)), Some(resize)))
 }
 
 /// What brings a table of places to another number of them; `None` where more than that differs.
-fn resize(places: Places, from: &[usize], to: &[usize], resampling: Resampling) -> Option<Finish> {
+fn resize(
+    places: Places,
+    from: &[usize],
+    to: &[usize],
+    resampling: Resampling,
+) -> Option<Finish> {
     match (places, from, to) {
         (Places::ClassAndCells, &[1, count, width], &[1, wanted, same]) if width == same => {
             let square = |count: usize| {

@@ -264,8 +264,7 @@ impl Target {
                 .try_into_vec::<f32>()
                 .map_err(|error| burn_pack::Error::ValidationError(format!("{error:?}")))?;
             let array = changes.iter().fold(Array { shape, values }, |x, change| change.apply(x));
-            let array =
-                finish.as_ref().map_or_else(|| array.clone(), |finish| finish(array.clone()));
+            let array = finish.as_ref().map_or_else(|| array.clone(), |finish| finish(array.clone()));
             Ok(TensorData::new(array.values, Shape::from(expected.clone())))
         };
         burn::store::bridge::deferred(self.path.clone(), DType::F32, Shape::from(shape), None, read)

@@ -36,10 +36,8 @@ pub fn overlap_loss(predicted: Tensor<5>, target: Tensor<5>, mask: Tensor<3>) ->
         found.0.clone().max_pair(wanted.0.clone()),
         found.1.clone().min_pair(wanted.1.clone()),
     );
-    let hull = area(
-        found.0.clone().min_pair(wanted.0.clone()),
-        found.1.clone().max_pair(wanted.1.clone()),
-    );
+    let hull =
+        area(found.0.clone().min_pair(wanted.0.clone()), found.1.clone().max_pair(wanted.1.clone()));
     let union = area(found.0, found.1) + area(wanted.0, wanted.1) - intersection.clone();
     let overlap = intersection / (union.clone() + EPSILON);
     let empty = (hull.clone() - union) / (hull + EPSILON);
@@ -118,7 +116,8 @@ mod tests {
         let start = [1.0f32, 0.5, 3.0, 3.5];
         let predicted = boxes(&[start], &device).require_grad();
         let mask = Tensor::ones([1, 1, 1], &device);
-        let gradients = overlap_loss(predicted.clone(), boxes(&[ONE], &device), mask).backward();
+        let gradients =
+            overlap_loss(predicted.clone(), boxes(&[ONE], &device), mask).backward();
         let found: Vec<f32> = predicted.grad(&gradients).unwrap().into_data().try_to_vec().unwrap();
         for (index, found) in found.into_iter().enumerate() {
             let at = |step: f32| {
