@@ -294,7 +294,7 @@ fn mistakes_in_files_name_file_line_key_and_what_is_allowed() {
         (
             "[model.language]\nkind = \"gti\"\n",
             "a.toml:2: `model.language.kind`: found the text \"gti\"",
-            "Did you mean \"git\"? Allowed: \"git\".",
+            "Did you mean \"git\"? Allowed: \"git\", \"t5\".",
         ),
         (
             "[model.language]\nnum_head = 3\n",

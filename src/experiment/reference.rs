@@ -55,6 +55,9 @@ fn collect<'s>(
         }
         Shape::Variants { tag, variants } => {
             for (name, table) in variants {
+                // Keys of one kind may have the names of another's, with other defaults.
+                let defaults =
+                    defaults.filter(|table| table.get(tag).and_then(Json::as_str) == Some(name));
                 let header = format!("{} with {tag} = \"{name}\"", heading.header);
                 let heading = Heading { key: heading.key.clone(), header, ..heading };
                 table_sections(schema, table, heading, defaults, sections);

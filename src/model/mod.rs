@@ -46,4 +46,13 @@ impl ConfigProblem {
             allowed: format!("a divisor of {width}"),
         })
     }
+
+    /// A problem unless `probability` can be that of dropout.
+    pub fn dropout(key: &str, probability: f64) -> Option<Self> {
+        (!(0.0..1.0).contains(&probability)).then(|| Self {
+            key: key.to_string(),
+            problem: format!("{probability} is not a probability below 1"),
+            allowed: "at least 0 and below 1".to_string(),
+        })
+    }
 }

@@ -131,9 +131,9 @@ impl PixelLlm {
     pub fn text_features(&self, features: &VisionFeatures, rows: RowInput) -> Tensor<4> {
         let [batch, num_rows, length] = rows.text.dims();
         let RowInput { prompt_boxes, scope, context, .. } = rows;
-        let mut state = self.begin(features, prompt_boxes, scope, context, num_rows);
+        let state = self.begin(features, prompt_boxes, scope, context, num_rows);
         let text = rows.text.reshape([batch * num_rows, length]);
-        let features = self.language.read(&mut state, text);
+        let features = self.language.read_text(state, text);
         let [_, _, width] = features.dims();
         features.reshape([batch, num_rows, length, width])
     }

@@ -83,7 +83,7 @@ impl Predictor {
     /// Reads whole texts, `N` per image, after their prompts; where each token of each is.
     pub(super) fn place(
         &self,
-        mut state: LanguageState,
+        state: LanguageState,
         texts: &[Vec<Vec<i64>>],
         num_rows: usize,
     ) -> Vec<Vec<Vec<Corners>>> {
@@ -97,7 +97,7 @@ impl Predictor {
             }
         }
         let ids = int_tensor(ids, [texts.len() * num_rows, length], &self.device());
-        let corners = self.corners(language.read(&mut state, ids));
+        let corners = self.corners(language.read_text(state, ids));
         let images = corners.chunks(num_rows.max(1)).zip(texts);
         let of_text = |(corners, ids): (&Vec<Corners>, &Vec<i64>)| {
             corners.iter().copied().take(ids.len()).collect()

@@ -94,14 +94,33 @@ fn activations(config: &PixelLlmConfig, dims: BatchDims) -> usize {
         PromptFeatures::Dense => cells,
         PromptFeatures::Both => adapter.num_queries + cells,
     };
-    let LanguageConfig::Git(git) = &config.language;
+    sum + language(&config.language, dims, visual)
+}
+
+/// Numbers that the language model keeps, after `visual` tokens per prompt.
+fn language(config: &LanguageConfig, dims: BatchDims, visual: usize) -> usize {
     let prefix = visual + dims.context_tokens;
+    let prompts = dims.images * dims.prompts;
     let texts = dims.images * dims.rows;
-    let layer =
-        |rows, tokens, seen| rows * block(tokens, seen, git.width, git.mlp_width, git.num_heads);
     let text = dims.text_tokens;
-    sum += git.depth * (layer(prompts, prefix, prefix) + layer(texts, text, prefix + text));
-    // Keys and values of the prefix, once per text.
-    sum += git.depth * texts * 2 * prefix * git.width;
-    sum
+    match config {
+        LanguageConfig::Git(git) => {
+            let layer = |rows, tokens, seen| {
+                rows * block(tokens, seen, git.width, git.mlp_width, git.num_heads)
+            };
+            let both = layer(prompts, prefix, prefix) + layer(texts, text, prefix + text);
+            // Keys and values of the prefix, once per text.
+            git.depth * (both + texts * 2 * prefix * git.width)
+        }
+        LanguageConfig::T5(t5) => {
+            let size = t5.dimensions();
+            let inner = size.num_heads * size.head_width;
+            // The gate is a second hidden layer.
+            let hidden = size.mlp_width * 5 / 3;
+            let layer = |tokens, seen| block(tokens, seen, size.width, hidden, size.num_heads);
+            let cross = block(text, prefix, size.width, 0, size.num_heads);
+            let decoder = texts * (layer(text, text) + cross + 2 * prefix * inner);
+            size.encoder_depth * prompts * layer(prefix, prefix) + size.decoder_depth * decoder
+        }
+    }
 }

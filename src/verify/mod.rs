@@ -16,14 +16,15 @@
 //! | [`losses`], [`mask_losses`] | losses of text and points, of masks |
 //! | [`decoding`] | greedy decoding and beam search |
 //! | [`places`] | token rules, points and boxes, maps and pixels |
+//! | [`t5`] | T5 with adapters |
 
 mod box_decoder;
 mod box_parts;
 mod boxes;
 pub mod compare;
-mod gradients;
 mod decoding;
 mod git;
+mod gradients;
 mod losses;
 pub mod mask_losses;
 mod masks;
@@ -31,6 +32,7 @@ mod places;
 mod points;
 mod prompt;
 mod segment_anything;
+mod t5;
 pub mod vectors;
 mod vision;
 
@@ -65,12 +67,17 @@ const COMPONENTS: &[(&str, Component)] = &[
     ("location_ops", places::operations),
     ("mask_decoder", masks::decoder),
     ("mask_adapter", masks::adapter),
+    ("t5", t5::t5),
+    ("visual_projection", t5::visual_projection),
 ];
 
 /// Public checkpoints with what their own implementation makes of them: folders, by what their name
 /// begins with.
-const FOLDERS: &[(&str, Component)] =
-    &[("timm_eva02", vision::timm_eva), ("sam_pt", segment_anything::segment_anything)];
+const FOLDERS: &[(&str, Component)] = &[
+    ("timm_eva02", vision::timm_eva),
+    ("sam_pt", segment_anything::segment_anything),
+    ("hf_t5", t5::hugging_face),
+];
 
 /// What became of one file.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use super::file::TensorFile;
 use super::name_map::{CompiledMap, Dialect, Kind, NameMap, Target};
-use super::{boxes, eva, git, masks, points, prompt, sam};
+use super::{boxes, eva, git, masks, points, prompt, sam, t5};
 
 /// A module of a checkpoint.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +83,12 @@ pub const LAYOUTS: &[Layout] = &[
             Component { theirs: "prompt_adapter/", ours: "adapter.", map: &prompt::ADAPTER_JAX },
             Component { theirs: "textual/", ours: "language.Git.", map: &git::JAX },
             Component { theirs: "point_predictor/", ours: "points.", map: &points::JAX },
+            Component {
+                theirs: "visual_project_layers/",
+                ours: "language.T5.visual_projection.",
+                map: &t5::VISUAL_PROJECTION_JAX,
+            },
+            Component { theirs: "textual/t5_module/", ours: "language.T5.t5.", map: &t5::JAX },
         ],
     },
     Layout {
@@ -124,6 +130,12 @@ pub const LAYOUTS: &[Layout] = &[
                 map: &masks::DECODER_HUGGING_FACE,
             },
         ],
+    },
+    Layout {
+        name: "hf-t5",
+        about: "T5 1.1 and Flan-T5 of Hugging Face (`T5ForConditionalGeneration`)",
+        prefixes: TORCH_PREFIXES,
+        components: &[Component { theirs: "", ours: "language.T5.t5.", map: &t5::HUGGING_FACE }],
     },
 ];
 
@@ -215,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_layout_is_known_by_its_names_also_under_a_prefix() {
-        let cases: [(&str, &[&str]); 10] = [
+        let cases: [(&str, &[&str]); 12] = [
             ("timm-eva02", &["cls_token", "blocks.0.mlp.fc1_g.weight"]),
             ("eva02", &["module.cls_token", "module.blocks.0.mlp.w1.weight"]),
             ("sam", &["image_encoder.neck.0.weight", "mask_decoder.iou_token.weight"]),
@@ -228,6 +240,8 @@ mod tests {
                 "jax",
                 &["params/textual/output/kernel", "params/prompt_adapter/output_tokens.weight"],
             ),
+            ("hf-t5", &["shared.weight", "decoder.block.0.layer.1.EncDecAttention.q.weight"]),
+            ("jax", &["params/textual/t5_module/decoder/layers_0/self_attention/query/kernel"]),
             ("pixelllm", &["vision.eva.norm.gamma"]),
         ];
         for (name, tensors) in cases {

@@ -10,6 +10,7 @@
 //! | [`masks`] | the maps of the mask branch |
 //! | [`two_way`] | what the maps of two-way transformers share |
 //! | [`prompt`], [`git`], [`points`] | the maps of prompts, decoder and point head |
+//! | [`t5`] | the maps of T5 |
 //! | [`load`] | into a module, with a report of everything that did not fit |
 //! | [`import`] | into the whole model, and into our own format |
 
@@ -27,4 +28,5 @@ pub mod points;
 pub mod prompt;
 mod rows;
 pub mod sam;
+pub mod t5;
 pub mod two_way;

@@ -4,6 +4,9 @@ pub mod beam;
 pub mod decoding;
 pub mod git;
 pub mod hidden_states;
+pub mod lora;
+pub mod t5;
+pub mod visual_projection;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
@@ -12,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ConfigProblem;
 use git::{GitConfig, GitDecoder, GitState};
+use t5::{T5Config, T5Language, T5State};
 
 /// Which language model writes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +23,8 @@ use git::{GitConfig, GitDecoder, GitState};
 pub enum LanguageConfig {
     /// The small GIT-style decoder (`spec/model.md` §7).
     Git(GitConfig),
+    /// T5 with adapters (`spec/model.md` §8).
+    T5(T5Config),
 }
 
 impl Default for LanguageConfig {
@@ -37,6 +43,7 @@ impl LanguageConfig {
     ) -> LanguageModel {
         match self {
             Self::Git(config) => LanguageModel::Git(config.init(visual_width, vocabulary, device)),
+            Self::T5(config) => LanguageModel::T5(config.init(visual_width, vocabulary, device)),
         }
     }
 
@@ -44,6 +51,7 @@ impl LanguageConfig {
     pub fn width(&self) -> usize {
         match self {
             Self::Git(config) => config.fusion.output_width(config.width),
+            Self::T5(config) => config.dimensions().width,
         }
     }
 
@@ -51,6 +59,8 @@ impl LanguageConfig {
     pub fn max_text_tokens(&self) -> usize {
         match self {
             Self::Git(config) => config.max_positions,
+            // Positions are relative.
+            Self::T5(_) => usize::MAX,
         }
     }
 
@@ -58,6 +68,7 @@ impl LanguageConfig {
     pub fn validate(&self) -> Vec<ConfigProblem> {
         match self {
             Self::Git(config) => config.validate(),
+            Self::T5(config) => config.validate(),
         }
     }
 }
@@ -96,17 +107,23 @@ pub struct LanguageOutput {
 }
 
 /// The language model of a run.
+#[allow(clippy::large_enum_variant)] // One to a run.
 #[derive(Module, Debug)]
 pub enum LanguageModel {
     /// The small GIT-style decoder.
     Git(GitDecoder),
+    /// T5 with adapters.
+    T5(T5Language),
 }
 
 /// Where a text in progress stands: everything read so far, so that each new token costs one row.
+#[allow(clippy::large_enum_variant)] // One to a batch of texts.
 #[derive(Debug, Clone)]
 pub enum LanguageState {
     /// Keys and values of the GIT-style decoder.
     Git(GitState),
+    /// Keys and values of T5's decoder.
+    T5(T5State),
 }
 
 impl LanguageState {
@@ -114,6 +131,7 @@ impl LanguageState {
     pub fn repeat_rows(self, count: usize) -> Self {
         match self {
             Self::Git(state) => Self::Git(state.repeat_rows(count)),
+            Self::T5(state) => Self::T5(state.repeat_rows(count)),
         }
     }
 
@@ -121,6 +139,7 @@ impl LanguageState {
     pub fn select_rows(self, indices: Tensor<1, Int>) -> Self {
         match self {
             Self::Git(state) => Self::Git(state.select_rows(indices)),
+            Self::T5(state) => Self::T5(state.select_rows(indices)),
         }
     }
 
@@ -128,6 +147,7 @@ impl LanguageState {
     pub fn num_rows(&self) -> usize {
         match self {
             Self::Git(state) => state.num_rows(),
+            Self::T5(state) => state.num_rows(),
         }
     }
 }
@@ -141,14 +161,15 @@ impl LanguageModel {
 
     /// Features at every text token without the vocabulary layer, `[R, L, D]`.
     pub fn features(&self, input: LanguageInput) -> Tensor<3> {
-        let mut state = self.begin(input.visual, input.context);
-        self.read(&mut state, input.text)
+        let state = self.begin(input.visual, input.context);
+        self.read_text(state, input.text)
     }
 
     /// `features`: `[R, L, D]` → scores of the token that follows, `[R, L, V]`.
     pub fn logits(&self, features: Tensor<3>) -> Tensor<3> {
         match self {
             Self::Git(decoder) => decoder.logits(features),
+            Self::T5(model) => model.logits(features),
         }
     }
 
@@ -156,6 +177,7 @@ impl LanguageModel {
     pub fn point_features(&self, features: Tensor<4>) -> Tensor<4> {
         match self {
             Self::Git(decoder) => decoder.point_features(features),
+            Self::T5(_) => features,
         }
     }
 
@@ -163,13 +185,28 @@ impl LanguageModel {
     pub fn begin(&self, visual: Tensor<3>, context: Option<Tensor<2, Int>>) -> LanguageState {
         match self {
             Self::Git(decoder) => LanguageState::Git(decoder.begin(visual, context)),
+            Self::T5(model) => LanguageState::T5(model.begin(visual, context)),
         }
     }
 
-    /// Reads the next tokens `[R, L]` of each text; their features `[R, L, D]`.
+    /// Reads the next tokens `[R, L]` of texts in progress; their features `[R, L, D]`.
+    ///
+    /// # Panics
+    /// If `state` is of another kind of model.
     pub fn read(&self, state: &mut LanguageState, tokens: Tensor<2, Int>) -> Tensor<3> {
         match (self, state) {
             (Self::Git(decoder), LanguageState::Git(state)) => decoder.read(state, tokens),
+            (Self::T5(model), LanguageState::T5(state)) => model.read(state, tokens),
+            _ => unreachable!("a state is read by the model that began it"),
+        }
+    }
+
+    /// Reads whole texts `[R, L]`, padded; their features `[R, L, D]`.
+    pub fn read_text(&self, state: LanguageState, text: Tensor<2, Int>) -> Tensor<3> {
+        match (self, state) {
+            (Self::T5(model), LanguageState::T5(state)) => model.read_text(state, text),
+            // What follows a token does not matter here.
+            (_, mut state) => self.read(&mut state, text),
         }
     }
 
@@ -177,6 +214,7 @@ impl LanguageModel {
     pub fn vocabulary(&self) -> Vocabulary {
         match self {
             Self::Git(decoder) => decoder.vocabulary(),
+            Self::T5(model) => model.vocabulary(),
         }
     }
 
@@ -184,6 +222,7 @@ impl LanguageModel {
     pub fn device(&self) -> Device {
         match self {
             Self::Git(decoder) => decoder.device(),
+            Self::T5(model) => model.device(),
         }
     }
 
@@ -191,6 +230,7 @@ impl LanguageModel {
     pub fn max_text_tokens(&self) -> usize {
         match self {
             Self::Git(decoder) => decoder.max_positions(),
+            Self::T5(_) => usize::MAX,
         }
     }
 }

@@ -1,0 +1,107 @@
+//! T5's attention: no scale, no biases, adapters where the configuration wants them.
+//!
+//! Written by hand, not with Burn's fused one: see the GIT-style decoder's layer.
+
+use burn::module::{Initializer, Module};
+use burn::nn::Linear;
+use burn::tensor::activation::softmax;
+use burn::tensor::{Device, Tensor};
+
+use super::config::T5Config;
+use super::dropout::LengthDropout;
+use super::state::RowChange;
+use crate::model::language::lora::{LoraConfig, LoraLinear, Projection};
+
+/// One attention, over its own rows or those of the encoder.
+#[derive(Module, Debug)]
+pub(super) struct T5Attention {
+    query: LoraLinear,
+    key: LoraLinear,
+    value: LoraLinear,
+    out: LoraLinear,
+    dropout: LengthDropout,
+    #[module(skip)]
+    num_heads: usize,
+}
+
+/// Keys and values; both `[R, heads, S, head width]`.
+#[derive(Debug, Clone)]
+pub(super) struct KeyValue {
+    keys: Tensor<4>,
+    values: Tensor<4>,
+}
+
+impl KeyValue {
+    /// With other rows.
+    pub(super) fn change_rows(self, change: &RowChange) -> Self {
+        Self { keys: change.apply(self.keys), values: change.apply(self.values) }
+    }
+
+    /// With what was read after it.
+    pub(super) fn append(&self, next: Self) -> Self {
+        let join = |past: &Tensor<4>, next| Tensor::cat(vec![past.clone(), next], 2);
+        Self { keys: join(&self.keys, next.keys), values: join(&self.values, next.values) }
+    }
+}
+
+impl T5Attention {
+    pub(super) fn new(config: &T5Config, lora: Option<&LoraConfig>, device: &Device) -> Self {
+        let size = config.dimensions();
+        let inner = size.num_heads * size.head_width;
+        let projection = |projection, inputs: usize, outputs: usize| {
+            // The scale that scores lack is in the initial queries.
+            let scale = if projection == Projection::Query { size.head_width } else { 1 };
+            let std = ((inputs * scale) as f64).powf(-0.5);
+            let initial = Initializer::Normal { mean: 0.0, std };
+            let base = Linear { weight: initial.init([inputs, outputs], device), bias: None };
+            match lora.filter(|lora| lora.adapts(projection)) {
+                Some(lora) => lora.adapt(base, &initial),
+                None => base.into(),
+            }
+        };
+        Self {
+            query: projection(Projection::Query, size.width, inner),
+            key: projection(Projection::Key, size.width, inner),
+            value: projection(Projection::Value, size.width, inner),
+            out: projection(Projection::Output, inner, size.width),
+            dropout: LengthDropout::new(config.dropout),
+            num_heads: size.num_heads,
+        }
+    }
+
+    /// Keys and values of `rows` `[R, S, D]`.
+    pub(super) fn remember(&self, rows: Tensor<3>) -> KeyValue {
+        KeyValue {
+            keys: self.split_heads(self.key.forward(rows.clone())),
+            values: self.split_heads(self.value.forward(rows)),
+        }
+    }
+
+    /// `rows` look at `memory`.
+    ///
+    /// # Shapes
+    /// - `rows`, output: `[R, L, D]`
+    /// - `bias`: `[R or 1, heads or 1, L or 1, S]`, added to the scores
+    pub(super) fn forward(
+        &self,
+        rows: Tensor<3>,
+        memory: &KeyValue,
+        bias: Option<Tensor<4>>,
+    ) -> Tensor<3> {
+        let query = self.split_heads(self.query.forward(rows));
+        let scores = query.matmul(memory.keys.clone().swap_dims(2, 3));
+        let scores = match bias {
+            Some(bias) => scores + bias,
+            None => scores,
+        };
+        let weights = self.dropout.forward(softmax(scores, 3));
+        let mixed = weights.matmul(memory.values.clone()).swap_dims(1, 2);
+        self.out.forward(mixed.flatten::<3>(2, 3))
+    }
+
+    /// `[R, S, heads · head width]` → `[R, heads, S, head width]`.
+    fn split_heads(&self, rows: Tensor<3>) -> Tensor<4> {
+        let [num_rows, length, width] = rows.dims();
+        rows.reshape([num_rows, length, self.num_heads, width / self.num_heads]).swap_dims(1, 2)
+    }
+}

@@ -1,0 +1,214 @@
+#![allow(clippy::unwrap_used)]
+
+use burn::module::{ModuleVisitor, Param};
+use burn::tensor::{Distribution, Gradients, Tolerance};
+
+use super::*;
+use crate::model::language::LanguageModel;
+use crate::model::language::decoding::greedy;
+use crate::model::language::lora::LoraConfig;
+
+const VISUAL_WIDTH: usize = 6;
+const END: i64 = 1;
+/// As T5's: texts begin with padding.
+const VOCABULARY: Vocabulary = Vocabulary { size: 12, pad: 0, begin: 0, end: END };
+
+fn config() -> T5Config {
+    let lora = Some(LoraConfig { rank: 2, ..LoraConfig::default() });
+    let config = T5Config {
+        width: Some(16),
+        num_heads: Some(2),
+        head_width: Some(4),
+        encoder_depth: Some(2),
+        decoder_depth: Some(2),
+        mlp_width: Some(12),
+        dropout: 0.0,
+        encoder_lora: lora.clone(),
+        decoder_lora: lora,
+        ..T5Config::default()
+    };
+    assert_eq!(config.validate(), []);
+    config
+}
+
+fn visual(rows: usize, device: &Device) -> Tensor<3> {
+    Tensor::random([rows, 3, VISUAL_WIDTH], Distribution::Normal(0.0, 1.0), device)
+}
+
+fn tokens<const R: usize, const L: usize>(rows: [[i64; L]; R], device: &Device) -> Tensor<2, Int> {
+    Tensor::from_data(rows, device)
+}
+
+/// `written`, then end tokens: what the reference reads while it writes.
+fn filled(written: &[i64], length: usize) -> Vec<i64> {
+    let mut text = written.to_vec();
+    text.resize(length, END);
+    text
+}
+
+fn assert_near<const N: usize>(found: Tensor<N>, expected: Tensor<N>) {
+    let tolerance = Tolerance::<f32>::absolute(1e-4);
+    found.into_data().assert_approx_eq(&expected.into_data(), tolerance);
+}
+
+/// Features of `written` read one by one, beside those of reading all that was written up to each
+/// token at once, as the reference does.
+fn compare_steps(written: &[i64], context: Option<Tensor<2, Int>>) {
+    let device = Device::flex();
+    let model = config().init(VISUAL_WIDTH, VOCABULARY, &device);
+    let begun = model.begin(visual(1, &device), context);
+    let length = written.len() + 2;
+    let mut state = begun.clone();
+    for (place, &token) in written.iter().enumerate() {
+        let step = model.read(&mut state, tokens([[token]], &device));
+        let text = filled(&written[..=place], length);
+        let text = Tensor::<1, Int>::from_data(text.as_slice(), &device).unsqueeze();
+        let whole = model.read_text(begun.clone(), text);
+        assert_near(step, whole.narrow(1, place, 1));
+    }
+}
+
+#[test]
+fn tokens_read_one_by_one_have_the_features_of_the_text_filled_with_ends() {
+    let device = Device::flex();
+    compare_steps(&[0, 5, 9, 3], None);
+    compare_steps(&[0, 5, 9, 3], Some(tokens([[4, 2, 1, 0, 0]], &device)));
+}
+
+#[test]
+fn a_token_that_turns_out_to_be_followed_by_padding_is_hidden_from_later_ones() {
+    compare_steps(&[0, 5, 0, 3, 0, 0, 8], None);
+}
+
+#[test]
+fn a_chunk_of_a_text_in_progress_is_read_as_its_tokens_are() {
+    let device = Device::flex();
+    let model = config().init(VISUAL_WIDTH, VOCABULARY, &device);
+    let begun = model.begin(visual(1, &device), None);
+    let text = [0, 5, 0, 3, 7];
+    let mut state = begun.clone();
+    let first = model.read(&mut state, tokens([[0, 5]], &device));
+    let second = model.read(&mut state, tokens([[0, 3, 7]], &device));
+    let mut state = begun;
+    let one = |token| model.read(&mut state, tokens([[token]], &device));
+    let steps: Vec<_> = text.into_iter().map(one).collect();
+    let chunks = Tensor::cat(vec![first, second], 1);
+    let steps = Tensor::cat(steps, 1);
+    assert_near(chunks, steps);
+}
+
+#[test]
+fn texts_that_share_a_prefix_read_what_each_would_alone() {
+    let device = Device::flex();
+    let model = config().init(VISUAL_WIDTH, VOCABULARY, &device);
+    let visual = visual(2, &device);
+    let context = tokens([[4, 2, 1], [3, 1, 0]], &device);
+    let text = tokens([[0, 5, 1, 0], [0, 7, 8, 1], [0, 2, 1, 0], [0, 9, 9, 1]], &device);
+    let shared = model.begin(visual.clone(), Some(context.clone())).repeat_rows(2);
+    assert_eq!(shared.num_rows(), 4);
+    let rows = Tensor::<1, Int>::from_data([0, 0, 1, 1], &device);
+    let alone = model.begin(visual.select(0, rows.clone()), Some(context.select(0, rows)));
+    let order = Tensor::<1, Int>::from_data([2, 0, 1, 3], &device);
+    let selected = shared.clone().select_rows(order.clone());
+    let expected = model.read_text(alone, text.clone());
+    assert_near(model.read_text(shared, text.clone()), expected.clone());
+    let features = model.read_text(selected, text.select(0, order.clone()));
+    assert_near(features, expected.select(0, order));
+}
+
+#[test]
+fn without_a_context_nothing_of_the_prefix_is_hidden_and_padding_of_one_changes_nothing() {
+    let device = Device::flex();
+    let model = config().init(VISUAL_WIDTH, VOCABULARY, &device);
+    let visual = visual(1, &device);
+    let text = tokens([[0, 5, 6]], &device);
+    let read = |context| {
+        let mut state = model.begin(visual.clone(), context);
+        model.read(&mut state, text.clone())
+    };
+    assert_near(read(Some(tokens([[0, 0]], &device))), read(None));
+}
+
+#[test]
+fn tied_logits_are_products_with_the_words_over_the_root_of_the_width() {
+    let device = Device::flex();
+    let model = T5Config { tied_output: true, ..config() }.init_t5(VOCABULARY, &device);
+    let features = Tensor::<3>::random([1, 2, 16], Distribution::Normal(0.0, 1.0), &device);
+    let words = model.words.weight.val().transpose().unsqueeze::<3>();
+    assert_near(model.logits(features.clone()), features.matmul(words) / 4.0);
+}
+
+#[test]
+fn a_text_written_from_the_cache_is_what_reading_all_of_it_again_at_every_step_gives() {
+    let device = Device::flex();
+    let model = LanguageModel::T5(config().init(VISUAL_WIDTH, VOCABULARY, &device));
+    let length = 8;
+    let begun = model.begin(visual(3, &device), None);
+    let mut text = vec![Tensor::<2, Int>::full([3, 1], VOCABULARY.begin, &device)];
+    text.extend((1..length).map(|_| Tensor::full([3, 1], END, &device)));
+    let ids = Tensor::<1, Int>::arange(0..VOCABULARY.size as i64, &device).unsqueeze::<2>();
+    for place in 1..length - 1 {
+        let previous = text[place - 1].clone();
+        let features = model.read_text(begun.clone(), Tensor::cat(text.clone(), 1));
+        let logits = model.logits(features).narrow(1, place - 1, 1).squeeze_dim::<2>(1);
+        let best = logits.mask_fill(ids.clone().equal(previous.clone()), -1e4).argmax(1);
+        text[place] = best.mask_fill(previous.equal_elem(END), END);
+    }
+    let written = greedy(&model, begun, length).tokens;
+    written.into_data().assert_eq(&Tensor::cat(text, 1).into_data(), true);
+}
+
+/// Names of the parameters that have a gradient.
+struct WithGradient<'a> {
+    gradients: &'a Gradients,
+    path: Vec<String>,
+    found: Vec<String>,
+}
+
+impl ModuleVisitor for WithGradient<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if param.val().grad(self.gradients).is_some() {
+            self.found.push(self.path.join("."));
+        }
+    }
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_string());
+    }
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+}
+
+/// Parameters with a gradient of the loss of a text.
+fn trained(config: &T5Config) -> Vec<String> {
+    let device = Device::flex().autodiff();
+    let model = config.init(VISUAL_WIDTH, VOCABULARY, &device);
+    let context = tokens([[4, 2, 1]], &device);
+    let state = model.begin(visual(1, &device), Some(context));
+    let features = model.read_text(state, tokens([[0, 5, 6, 1]], &device));
+    let gradients = model.logits(features).square().mean().backward();
+    let mut visitor = WithGradient { gradients: &gradients, path: vec![], found: vec![] };
+    model.visit(&mut visitor);
+    visitor.found
+}
+
+#[test]
+fn adapters_and_the_visual_projection_alone_are_trained() {
+    let names = trained(&config());
+    let (projection, t5): (Vec<_>, Vec<_>) =
+        names.iter().partition(|name| name.starts_with("visual_projection."));
+    assert_eq!(projection.len(), 4);
+    assert!(t5.iter().all(|name| name.contains(".lora.")), "{t5:?}");
+    // Two matrices for query and value of 2 encoder and 2 × 2 decoder attentions.
+    assert_eq!(t5.len(), 2 * 2 * 6);
+}
+
+#[test]
+fn everything_is_trained_where_that_is_asked_for() {
+    let names = trained(&T5Config { trained: Trained::All, dropout: 0.3, ..config() });
+    for part in
+        ["words", "encoder.positions", "decoder.layers.1.mlp.gate", "decoder.norm", "output"]
+    {
+        assert!(names.iter().any(|name| name.contains(part)), "{part}");
+    }
+}
