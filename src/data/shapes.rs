@@ -5,8 +5,8 @@
 //! is written in the public formats (Localized Narratives, COCO instances, MDETR's RefCOCO, GRiT's
 //! Visual Genome), so that it is read by the readers of the real data.
 //!
-//! Every image is a function of the seed, its split and its number: the same bytes on any machine,
-//! by any number of threads. In the `held_out` split every region and expression is about pairs of
+//! Every image is a function of the seed, its split and its number: the same pixels and annotations on
+//! any machine, by any number of threads. In the `held_out` split every region and expression is about pairs of
 //! colour and shape that the other splits never show.
 
 pub mod attributes;
@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::model::ConfigProblem;
 
-/// Which world: the same settings give the same bytes.
+/// Which world: the same settings give the same pixels and annotations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShapesConfig {
@@ -326,7 +326,15 @@ mod tests {
         let committed = files(&sample);
         assert_eq!(committed.len(), again.len());
         for (path, bytes) in again {
-            assert!(committed[&sample.join(&path)] == bytes, "{} differs", path.display());
+            let committed = &committed[&sample.join(&path)];
+            // How a PNG is compressed depends on what else is built in; its pixels do not.
+            let same = if path.extension().is_some_and(|extension| extension == "png") {
+                let pixels = |bytes: &[u8]| image::load_from_memory(bytes).unwrap();
+                pixels(committed) == pixels(&bytes)
+            } else {
+                *committed == bytes
+            };
+            assert!(same, "{} differs", path.display());
         }
     }
 }
