@@ -186,7 +186,7 @@ mod tests {
         let regions = [vec![Region { map: 0, bounding_box }]];
         let training = device.clone().autodiff();
         let map = Tensor::<4>::from_data(values.to_data(), &training).require_grad();
-        let pooled = roi_align(&[map.clone()], &regions, GRID);
+        let pooled = roi_align(std::slice::from_ref(&map), &regions, GRID);
         let loss = (pooled * Tensor::from_data(factor.to_data(), &training)).sum();
         let gradient = map.grad(&loss.backward()).unwrap();
         let gradient: Vec<f32> = gradient.into_data().try_to_vec().unwrap();
