@@ -14,8 +14,8 @@ use crate::model::language::Vocabulary;
 use crate::model::pixel_llm::{PixelLlm, PixelLlmConfig};
 use crate::model::vision::Resampling;
 
-/// The table of words in our whole model.
-const WORDS: &str = "language.Git.words.weight";
+/// The tables of words in our whole model, by the kind of its language model.
+const WORDS: [&str; 2] = ["language.Git.words.weight", "language.T5.t5.words.weight"];
 
 /// How a file is read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -125,7 +125,7 @@ pub fn to_file(
 fn vocabulary_size(file: &TensorFile, fitted: &Fitted) -> Option<usize> {
     file.tensors.iter().find_map(|(name, tensor)| {
         let targets = fitted.targets(name);
-        let words = targets.iter().find(|target| target.path == WORDS)?;
+        let words = targets.iter().find(|target| WORDS.contains(&target.path.as_str()))?;
         words.shape(&tensor.shape).ok()?.first().copied()
     })
 }
