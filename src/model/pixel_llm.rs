@@ -67,6 +67,7 @@ impl PixelLlmConfig {
             language: self.language.init(visual_width, vocabulary, device),
             points: self.points.init(self.language.width(), device),
             canvas_px: self.canvas_px,
+            prompt_px: self.vision.largest_input_px(self.canvas_px),
         }
     }
 }
@@ -81,6 +82,9 @@ pub struct PixelLlm {
     points: PointHead,
     #[module(skip)]
     canvas_px: usize,
+    /// What coordinates of prompts are divided by.
+    #[module(skip)]
+    prompt_px: usize,
 }
 
 /// Locations and texts about images that are encoded already: `N` rows per image.
@@ -121,7 +125,7 @@ impl PixelLlm {
         scope: PromptScope,
     ) -> Tensor<4> {
         let [_, _, height, width] = features.fused.dims();
-        let prompts = self.location.boxes(prompt_boxes, self.canvas_px);
+        let prompts = self.location.boxes(prompt_boxes, self.prompt_px);
         let grid = self.location.grid(height, width);
         let no_mask = self.location.no_mask();
         self.adapter.forward(features.fused.clone(), prompts, grid, no_mask, scope)

@@ -11,7 +11,7 @@ use super::vectors::Vectors;
 use crate::error::Result;
 use crate::model::language::Vocabulary;
 use crate::model::language::beam::{BeamConfig, beam_search_by};
-use crate::model::language::decoding::greedy_by;
+use crate::model::language::decoding::{most_probable, write_by};
 
 /// Sizes and special tokens of the file.
 #[derive(Debug, Deserialize)]
@@ -78,7 +78,7 @@ fn greedy(table: &Tensor<4>, vocabulary: &Vocabulary, device: &Device) -> Vec<Pr
     let language = TableLanguage::new(table, 1);
     // The language has no features.
     let read = |tokens| (language.read(tokens), Tensor::zeros([rows, 1, 1], device));
-    let generated = greedy_by(read, rows, length, vocabulary, device);
+    let generated = write_by(read, most_probable, rows, length, vocabulary, device);
     let scores = generated.scores(vocabulary);
     vec![
         Produced::float("greedy.log_probs", scores, Tolerance::FEATURES),

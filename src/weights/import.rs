@@ -7,12 +7,15 @@ use burn::store::{ModuleSnapshot, PathFilter, SafetensorsStore};
 use burn::tensor::Device;
 
 use super::file::TensorFile;
-use super::layout::{self, LAYOUTS};
+use super::layout::{self, Fitted, LAYOUTS};
 use super::load::{self, LoadReport};
 use crate::error::{Error, Result};
 use crate::model::language::Vocabulary;
 use crate::model::pixel_llm::{PixelLlm, PixelLlmConfig};
 use crate::model::vision::Resampling;
+
+/// The tables of words in our whole model, by the kind of its language model.
+const WORDS: [&str; 2] = ["language.Git.words.weight", "language.T5.t5.words.weight"];
 
 /// How a file is read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,23 +47,39 @@ pub fn into_model(
     options: &ImportOptions<'_>,
 ) -> Result<Imported> {
     let file = TensorFile::open(path)?;
+    let fitted = fit(&file, options)?;
+    read(&file, &fitted, config, model, options)
+}
+
+/// The layout that a file has, or is said to have.
+fn fit(file: &TensorFile, options: &ImportOptions<'_>) -> Result<Fitted> {
     let fitted = match options.layout {
-        Some(name) => Some(layout::named(name).ok_or_else(|| unknown(name))?.fit(&file)),
-        None => layout::guess(&file),
+        Some(name) => Some(layout::named(name).ok_or_else(|| unknown(name))?.fit(file)),
+        None => layout::guess(file),
     };
-    let fitted = fitted.filter(|fitted| fitted.known > 0).ok_or_else(|| {
+    fitted.filter(|fitted| fitted.known > 0).ok_or_else(|| {
         let problem =
             format!("none of its {} tensors has a name that is known", file.tensors.len());
         let help = "`pixelllm weights inspect FILE` lists them.";
-        Error::format(path, problem, help)
-    })?;
+        Error::format(&file.path, problem, help)
+    })
+}
+
+/// Loads what a file of a known layout has.
+fn read(
+    file: &TensorFile,
+    fitted: &Fitted,
+    config: &PixelLlmConfig,
+    model: &mut PixelLlm,
+    options: &ImportOptions<'_>,
+) -> Result<Imported> {
     let scope: Vec<&str> = fitted.components.iter().map(|component| component.ours).collect();
     let resampling = |parameter: &str| resampling(config, parameter);
-    let report = load::load(model, &file, |name| fitted.targets(name), &scope, resampling)?;
+    let report = load::load(model, file, |name| fitted.targets(name), &scope, resampling)?;
     if report.loaded.is_empty() {
         let problem = format!("nothing in it fits the model\n{report}");
         return Err(Error::format(
-            path,
+            &file.path,
             problem,
             "Does the model have such an encoder, of this size?",
         ));
@@ -80,10 +99,13 @@ pub fn to_file(
     options: &ImportOptions<'_>,
     device: &Device,
 ) -> Result<Imported> {
+    let file = TensorFile::open(path)?;
+    let fitted = fit(&file, options)?;
     // Parameters are made when they are first needed: those that are not loaded never are.
-    let vocabulary = Vocabulary { size: 1, pad: 0, begin: 0, end: 0 };
+    let size = vocabulary_size(&file, &fitted).unwrap_or(1);
+    let vocabulary = Vocabulary { size, pad: 0, begin: 0, end: 0 };
     let mut model = config.init(vocabulary, device);
-    let imported = into_model(path, config, &mut model, options)?;
+    let imported = read(&file, &fitted, config, &mut model, options)?;
     let beside = out.with_extension("partial.safetensors");
     let mut store = SafetensorsStore::from_file(&beside)
         .filter(PathFilter::new().with_full_paths(imported.report.loaded.clone()))
@@ -97,6 +119,15 @@ pub fn to_file(
     })?;
     fs::rename(&beside, out).map_err(Error::io("write", out))?;
     Ok(imported)
+}
+
+/// Rows of the table of words, where the file has one.
+fn vocabulary_size(file: &TensorFile, fitted: &Fitted) -> Option<usize> {
+    file.tensors.iter().find_map(|(name, tensor)| {
+        let targets = fitted.targets(name);
+        let words = targets.iter().find(|target| WORDS.contains(&target.path.as_str()))?;
+        words.shape(&tensor.shape).ok()?.first().copied()
+    })
 }
 
 /// By which convention the tables of an encoder are resized.

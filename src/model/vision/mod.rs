@@ -113,6 +113,15 @@ impl VisionConfig {
         problems
     }
 
+    /// Side of the largest image that an encoder sees, in pixels. The reference places prompts on it,
+    /// without a change of their coordinates (`spec/model.md` §4).
+    pub fn largest_input_px(&self, canvas_px: usize) -> usize {
+        let eva = self.eva.as_ref().map(|eva| eva.input_px);
+        let sam = self.sam.as_ref().map(|sam| sam.input_px);
+        let sides = [eva, sam].into_iter().flatten().map(|side| side.unwrap_or(canvas_px));
+        sides.max().unwrap_or(canvas_px)
+    }
+
     /// Channels of the fused map.
     pub fn output_channels(&self) -> usize {
         let eva = self.eva.as_ref().map_or(0, |eva| eva.width);
@@ -249,6 +258,7 @@ mod tests {
             }),
             fusion: FusionGrid::Largest,
         };
+        assert_eq!(config.largest_input_px(16), 16);
         let vision = config.init(&device);
         let images = Tensor::ones([2, 3, 16, 16], &device) * 100.0;
         let features = vision.forward(images.clone(), Tensor::ones([2, 16, 16], &device));
@@ -256,7 +266,9 @@ mod tests {
         assert_eq!(features.sam.unwrap().dims(), [2, 6, 2, 2]);
 
         let eva = config.eva.map(|eva| EvaConfig { input_px: Some(24), ..eva });
-        let resized = VisionConfig { eva, ..config }.init(&device);
+        let config = VisionConfig { eva, ..config };
+        assert_eq!(config.largest_input_px(16), 24);
+        let resized = config.init(&device);
         let features = resized.forward(images, Tensor::ones([2, 16, 16], &device));
         assert_eq!(features.fused.dims(), [2, 22, 6, 6]);
     }
