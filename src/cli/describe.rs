@@ -36,6 +36,9 @@ impl Describe {
         if region.intersection(BoundingBox::UNIT) == 0.0 {
             return Err(outside(self.region, width, height));
         }
+        if region.clip(1.0, 1.0) != region {
+            eprintln!("note: the box reaches beyond the image of {width} × {height} pixels");
+        }
         let images = loaded.predictor.encode(&[picture.canvas])?;
         let descriptions = loaded.predictor.describe(&images, &[vec![region]])?;
         for description in descriptions.iter().flatten() {
