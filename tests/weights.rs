@@ -13,8 +13,14 @@ use common::{Answer, Workshop};
 
 const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/vectors");
 
-/// An experiment whose encoders have the sizes of the small public checkpoints.
+/// An experiment whose encoders have the sizes of the small public checkpoints; the rest is as small as
+/// can be.
 const EXPERIMENT: &str = r#"
+[model]
+location.width = 8
+adapter = { depth = 1, width = 8, num_heads = 2, mlp_width = 8, num_queries = 2, output_width = 8 }
+language = { kind = "git", width = 8, depth = 1, num_heads = 2, mlp_width = 8, max_positions = 8 }
+points.hidden_width = 8
 [model.vision.eva]
 width = 48
 depth = 3
