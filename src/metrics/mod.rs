@@ -2,7 +2,12 @@
 
 pub mod attributes;
 pub mod captions;
+pub mod dense_captions;
+pub mod located_captions;
+pub mod merging;
+pub mod point;
 pub mod referring;
+pub mod referring_masks;
 pub mod score;
 pub mod trace;
 

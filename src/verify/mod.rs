@@ -18,18 +18,21 @@
 //! | [`places`] | token rules, points and boxes, maps and pixels |
 //! | [`t5`] | T5 with adapters |
 //! | [`json`] | folders of JSON |
+//! | [`evaluators`], [`narratives`] | metrics; places of spoken captions |
 
 mod box_decoder;
 mod box_parts;
 mod boxes;
 pub mod compare;
 mod decoding;
+mod evaluators;
 mod git;
 mod gradients;
 pub mod json;
 mod losses;
 pub mod mask_losses;
 mod masks;
+mod narratives;
 mod places;
 mod points;
 mod prompt;
@@ -85,7 +88,8 @@ const FOLDERS: &[(&str, Component)] = &[
 type JsonComponent = fn(&Path) -> Result<Vec<Comparison>>;
 
 /// Plain data in, plain data out: folders of JSON, by what their name begins with.
-const JSON_FOLDERS: &[(&str, JsonComponent)] = &[];
+const JSON_FOLDERS: &[(&str, JsonComponent)] =
+    &[("evaluators", evaluators::all), ("localized_narratives", narratives::all)];
 
 /// What became of one file.
 #[derive(Debug)]
