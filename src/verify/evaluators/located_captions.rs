@@ -76,8 +76,12 @@ pub(super) fn compare(folder: &Path) -> Result<Vec<Comparison>> {
     ];
     let mut comparisons = Vec::new();
     for (case, merging, expected) in cases {
-        // Predicted boxes and those of the annotations are merged alike.
-        let predicted = pair(&places(&examples, |one| &one.prediction.detection_boxes), merging);
+        // Places are merged by their annotations; so are the captions about them.
+        let predicted: fn(&Example) -> &Vec<[f32; 4]> = match merging {
+            Merging::None => |one| &one.prediction.detection_boxes,
+            Merging::Clusters(_) => |one| &one.target.boxes,
+        };
+        let predicted = pair(&places(&examples, predicted), merging);
         let annotated = pair(&places(&examples, |one| &one.target.boxes), merging);
         let images: Vec<i64> = examples
             .iter()
