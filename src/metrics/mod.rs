@@ -1,8 +1,13 @@
 //! Floor 1: scores on plain data; no tensors, no model.
 
 pub mod attributes;
+pub mod bleu;
 pub mod captions;
+pub mod cider;
+pub mod coco;
+pub mod penn_treebank;
 pub mod referring;
+pub mod rouge;
 pub mod score;
 pub mod trace;
 

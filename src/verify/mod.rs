@@ -17,7 +17,7 @@
 //! | [`decoding`] | greedy decoding and beam search |
 //! | [`places`] | token rules, points and boxes, maps and pixels |
 //! | [`t5`] | T5 with adapters |
-//! | [`json`] | folders of JSON |
+//! | [`json`], [`metrics`] | folders of JSON, measures of captions |
 
 mod box_decoder;
 mod box_parts;
@@ -30,6 +30,7 @@ pub mod json;
 mod losses;
 pub mod mask_losses;
 mod masks;
+mod metrics;
 mod places;
 mod points;
 mod prompt;
@@ -85,7 +86,7 @@ const FOLDERS: &[(&str, Component)] = &[
 type JsonComponent = fn(&Path) -> Result<Vec<Comparison>>;
 
 /// Plain data in, plain data out: folders of JSON, by what their name begins with.
-const JSON_FOLDERS: &[(&str, JsonComponent)] = &[];
+const JSON_FOLDERS: &[(&str, JsonComponent)] = &[("caption_metrics", metrics::captions)];
 
 /// What became of one file.
 #[derive(Debug)]
