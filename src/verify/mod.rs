@@ -17,8 +17,8 @@
 //! | [`decoding`] | greedy decoding and beam search |
 //! | [`places`] | token rules, points and boxes, maps and pixels |
 //! | [`t5`] | T5 with adapters |
-//! | [`json`] | folders of JSON |
-//! | [`evaluators`], [`narratives`] | metrics; places of spoken captions |
+//! | [`json`], [`metrics`] | folders of JSON, measures of captions |
+//! | [`evaluators`], [`narratives`] | published evaluators; places of spoken captions |
 
 mod box_decoder;
 mod box_parts;
@@ -32,6 +32,7 @@ pub mod json;
 mod losses;
 pub mod mask_losses;
 mod masks;
+mod metrics;
 mod narratives;
 mod places;
 mod points;
@@ -88,8 +89,11 @@ const FOLDERS: &[(&str, Component)] = &[
 type JsonComponent = fn(&Path) -> Result<Vec<Comparison>>;
 
 /// Plain data in, plain data out: folders of JSON, by what their name begins with.
-const JSON_FOLDERS: &[(&str, JsonComponent)] =
-    &[("evaluators", evaluators::all), ("localized_narratives", narratives::all)];
+const JSON_FOLDERS: &[(&str, JsonComponent)] = &[
+    ("caption_metrics", metrics::captions),
+    ("evaluators", evaluators::all),
+    ("localized_narratives", narratives::all),
+];
 
 /// What became of one file.
 #[derive(Debug)]

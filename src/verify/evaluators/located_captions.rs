@@ -7,10 +7,14 @@ use serde::Deserialize;
 
 use super::super::compare::{Comparison, Tolerance};
 use super::super::json;
-use super::{in_original, numbers, texts};
+use super::{METRIC, in_original, numbers, texts};
 use crate::error::Result;
+use crate::metrics::bleu::bleu;
+use crate::metrics::cider::cider;
+use crate::metrics::coco::Captions;
 use crate::metrics::located_captions::{CaptionedPlace, LocatedCaption, Merging, pair};
 use crate::metrics::merging::Overlap;
+use crate::metrics::rouge::rouge_l;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,10 +53,17 @@ struct Expected {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
-    /// Of caption metrics; BLEU is a list.
-    metrics: BTreeMap<String, serde_json::Value>,
+    metrics: BTreeMap<String, Metric>,
     predictions: Vec<Entry>,
     annotations: Vec<Entry>,
+}
+
+/// BLEU is a list: of words, pairs of words, and so on.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Metric {
+    One(f64),
+    Several(Vec<f64>),
 }
 
 /// `image_id` is written only without merging.
@@ -93,12 +104,34 @@ pub(super) fn compare(folder: &Path) -> Result<Vec<Comparison>> {
         ] {
             comparisons.extend(entries(&format!("{case}.{list}"), list, found, expected, &images));
         }
-        let metrics = expected.metrics.keys();
-        comparisons.extend(
-            metrics.map(|metric| Comparison::not_implemented(&format!("{case}.metrics.{metric}"))),
-        );
+        comparisons.extend(metrics(case, &predicted, &expected.metrics));
     }
     Ok(comparisons)
+}
+
+/// Measures of the captions, of all places as one set.
+fn metrics(
+    case: &str,
+    pairs: &[LocatedCaption],
+    expected: &BTreeMap<String, Metric>,
+) -> Vec<Comparison> {
+    let set: Vec<_> =
+        pairs.iter().filter_map(|one| Captions::of(&one.caption, &one.references)).collect();
+    let measure = |(metric, expected): (&String, &Metric)| {
+        let output = format!("{case}.metrics.{metric}");
+        let found = match metric.as_str() {
+            "BLEU-4" => bleu(&set).map(|score| score.corpus).to_vec(),
+            "ROUGE_L" => vec![rouge_l(&set).corpus],
+            "CIDEr" => vec![cider(&set).corpus],
+            _ => return Comparison::not_implemented(&output),
+        };
+        let expected = match expected {
+            Metric::One(value) => std::slice::from_ref(value),
+            Metric::Several(values) => values,
+        };
+        Comparison::numbers(&output, &found, expected, METRIC)
+    };
+    expected.iter().map(measure).collect()
 }
 
 /// The rows that are not padding.
