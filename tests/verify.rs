@@ -9,6 +9,8 @@ use std::path::Path;
 use common::Workshop;
 
 const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/vectors");
+const EVALUATORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/evaluators");
+const NARRATIVES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/localized_narratives");
 
 fn vectors(name: &str) -> String {
     format!("{VECTORS}/{name}")
@@ -21,6 +23,36 @@ fn every_component_agrees_with_the_original() {
     assert_eq!(answer.code, Some(0), "{}", answer.said());
     let passed = answer.stdout.lines().filter(|line| line.contains("passed")).count();
     assert!(passed > 250, "{passed}");
+}
+
+#[test]
+fn metrics_and_places_of_narratives_agree_with_the_original() {
+    let answer = Workshop::new().pixelllm(&["verify", EVALUATORS, NARRATIVES]);
+    assert_eq!(answer.code, Some(0), "{}", answer.said());
+    for output in ["point_l1", "densecap.", "segmentation", "merge_reference", "grid3_points"] {
+        let mut lines = answer.stdout.lines();
+        assert!(lines.any(|line| line.contains(output) && line.contains("passed")), "{output}");
+    }
+}
+
+#[test]
+fn one_wrong_metric_fails_and_is_named() {
+    let workshop = Workshop::new();
+    let folder = workshop.path("evaluators");
+    fs::create_dir(&folder).unwrap();
+    for entry in fs::read_dir(EVALUATORS).unwrap() {
+        let entry = entry.unwrap();
+        let mut text = fs::read_to_string(entry.path()).unwrap();
+        if entry.file_name() == "refcoco_expected.json" {
+            text = text.replacen("\"seg_cIoU\": 0.48", "\"seg_cIoU\": 0.49", 1);
+        }
+        fs::write(folder.join(entry.file_name()), text).unwrap();
+    }
+    let answer = workshop.pixelllm(&["verify", "evaluators"]);
+    assert_eq!(answer.code, Some(1), "{}", answer.said());
+    let failed: Vec<_> = answer.stdout.lines().filter(|line| line.contains("FAILED")).collect();
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert!(failed[0].contains("seg_cIoU"), "{}", failed[0]);
 }
 
 /// A copy of a file of vectors with the last byte of its data changed: the sign and exponent of the last

@@ -65,11 +65,14 @@ fn most_overlapping<'a>(
     best.1
 }
 
-/// The utterance (from 0) of token `n` (from 1) of `num_tokens`: the integer nearest to
-/// `(n / N)(U − 1)`, ties down. In integers, as ties must not hang on rounding.
+/// The utterance (from 0) of token `n` (from 1) of `num_tokens`: the one whose place in the order is
+/// nearest to the token's, the first among equals. Places as the reference computes them, in 64 bits:
+/// where a token stands halfway between two utterances, rounding decides.
 fn same_rank(n: usize, num_tokens: usize, num_utterances: usize) -> Option<usize> {
-    let last = num_utterances.checked_sub(1)?;
-    (2 * n * last + num_tokens).checked_sub(1)?.checked_div(2 * num_tokens)
+    let first = 1.0 / num_utterances as f64;
+    let place = first + n as f64 / num_tokens as f64 * (1.0 - first);
+    let distance = |k: usize| ((k + 1) as f64 / num_utterances as f64 - place).abs();
+    (0..num_utterances).reduce(|best, k| if distance(k) < distance(best) { k } else { best })
 }
 
 #[cfg(test)]
@@ -111,6 +114,8 @@ mod tests {
         assert_eq!(ranks(3, 1), [1, 1, 1].map(Some));
         // 1 + (1/2)(2 − 1) = 1.5: the tie goes down.
         assert_eq!(ranks(2, 2), [1, 2].map(Some));
+        // 1 + (1/2)(4 − 1) = 2.5: the same, but 1/4 + (1/2)(3/4) and 2/4, 3/4 are exact.
+        assert_eq!(ranks(2, 4), [2, 4].map(Some));
     }
 
     #[test]

@@ -9,5 +9,6 @@ pub mod mixture;
 pub mod sample;
 pub mod shapes;
 pub mod source;
+pub mod token_points;
 pub mod tokenizer;
 pub mod transform;

@@ -101,6 +101,15 @@ impl Mask {
         mask::area(&self.runs)
     }
 
+    /// How many pixels belong to both masks.
+    ///
+    /// # Errors
+    /// In words, where they have different sizes.
+    pub fn shared_area(&self, other: &Self) -> Result<u64, String> {
+        let shared = mask::merge(&[self.runs.clone(), other.runs.clone()], true);
+        Ok(mask::area(&shared.map_err(|error| error.to_string())?))
+    }
+
     /// The smallest box around its pixels, in pixels of the image; `None` where it has none.
     pub fn bounds(&self) -> Option<BoundingBox> {
         let [x, y, width, height] = mask::to_bbox(&self.runs).map(|value| value as f32);

@@ -1,8 +1,18 @@
 //! Floor 1: scores on plain data; no tensors, no model.
 
 pub mod attributes;
+pub mod bleu;
 pub mod captions;
+pub mod cider;
+pub mod coco;
+pub mod dense_captions;
+pub mod located_captions;
+pub mod merging;
+pub mod penn_treebank;
+pub mod point;
 pub mod referring;
+pub mod referring_masks;
+pub mod rouge;
 pub mod score;
 pub mod trace;
 

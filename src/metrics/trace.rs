@@ -87,8 +87,6 @@ pub fn point_l1(predicted: &[Point], reference: &[Point]) -> f64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     fn point(x: f32, y: f32) -> Point {
@@ -133,54 +131,5 @@ mod tests {
         let corners = [point(0.0, 0.0), point(1.0, 1.0)];
         assert_eq!(point_l1(&[corners[0]; 2], &corners), 0.0);
         assert!(point_l1(&[point(f32::NAN, 0.0)], &corners).is_nan());
-    }
-
-    /// What the reference's evaluator read and said.
-    #[derive(Deserialize)]
-    struct Golden {
-        /// Per image and token, predicted and reference points in pixels.
-        inputs: Vec<GoldenImage>,
-        per_example: Vec<f64>,
-        point_l1: f64,
-    }
-
-    #[derive(Deserialize)]
-    struct GoldenImage {
-        predicted: Vec<Vec<[f32; 2]>>,
-        reference: Vec<Vec<[f32; 2]>>,
-        /// Tokens that count, if they have a place.
-        valid: Vec<bool>,
-        /// `(height, width)`
-        size: [f32; 2],
-    }
-
-    #[test]
-    fn point_l1_is_that_of_the_reference() {
-        let golden: Golden = serde_json::from_str(include_str!(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/golden/evaluators/point.json"
-        )))
-        .unwrap();
-        let mut errors = Vec::new();
-        for (image, expected) in golden.inputs.iter().zip(&golden.per_example) {
-            let [height, width] = image.size;
-            let points = |points: &[[f32; 2]]| -> Vec<Point> {
-                points.iter().map(|[x, y]| point(x / width, y / height)).collect()
-            };
-            let words: Vec<f64> = (0..image.valid.len())
-                .filter(|&token| image.valid[token])
-                .filter(|&token| image.reference[token].iter().flatten().any(|&v| v > 0.0))
-                .map(|token| {
-                    point_l1(&points(&image.predicted[token]), &points(&image.reference[token]))
-                })
-                .collect();
-            let error = super::super::mean(words).unwrap();
-            // The reference adds 1e-8 to the number of words and computes in 32 bits.
-            assert!((error - expected).abs() < 1e-6, "{error} {expected}");
-            errors.push(error);
-        }
-        assert_eq!(errors.len(), 5);
-        let mean = super::super::mean(errors).unwrap();
-        assert!((mean - golden.point_l1).abs() < 1e-6);
     }
 }

@@ -113,6 +113,26 @@ pub enum Verdict {
 }
 
 impl Comparison {
+    /// One that holds or fails as a whole, for what is not made of numbers.
+    pub fn of_truth(output: &str, problem: Option<String>) -> Self {
+        let verdict = problem.map_or(Verdict::Passed, Verdict::Failed);
+        Self::without_values(output, verdict)
+    }
+
+    /// One of an output that nothing here computes.
+    pub fn not_implemented(output: &str) -> Self {
+        Self::without_values(output, Verdict::NotImplemented)
+    }
+
+    /// As many numbers as are expected, each within `tolerance`.
+    pub fn numbers(output: &str, found: &[f64], expected: &[f64], tolerance: Tolerance) -> Self {
+        if found.len() == expected.len() {
+            return compare(output, found, expected, tolerance);
+        }
+        let problem = format!("has {} values, not {}", found.len(), expected.len());
+        Self::without_values(output, Verdict::Failed(problem))
+    }
+
     fn without_values(output: &str, verdict: Verdict) -> Self {
         Self {
             output: output.to_string(),

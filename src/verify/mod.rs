@@ -17,17 +17,23 @@
 //! | [`decoding`] | greedy decoding and beam search |
 //! | [`places`] | token rules, points and boxes, maps and pixels |
 //! | [`t5`] | T5 with adapters |
+//! | [`json`], [`metrics`] | folders of JSON, measures of captions |
+//! | [`evaluators`], [`narratives`] | published evaluators; places of spoken captions |
 
 mod box_decoder;
 mod box_parts;
 mod boxes;
 pub mod compare;
 mod decoding;
+mod evaluators;
 mod git;
 mod gradients;
+pub mod json;
 mod losses;
 pub mod mask_losses;
 mod masks;
+mod metrics;
+mod narratives;
 mod places;
 mod points;
 mod prompt;
@@ -77,6 +83,16 @@ const FOLDERS: &[(&str, Component)] = &[
     ("timm_eva02", vision::timm_eva),
     ("sam_pt", segment_anything::segment_anything),
     ("hf_t5", t5::hugging_face),
+];
+
+/// Compares what is computed from the files of a folder with the expected values there.
+type JsonComponent = fn(&Path) -> Result<Vec<Comparison>>;
+
+/// Plain data in, plain data out: folders of JSON, by what their name begins with.
+const JSON_FOLDERS: &[(&str, JsonComponent)] = &[
+    ("caption_metrics", metrics::captions),
+    ("evaluators", evaluators::all),
+    ("localized_narratives", narratives::all),
 ];
 
 /// What became of one file.
@@ -140,15 +156,25 @@ impl Checked {
 pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for path in paths {
+        if json_component(path).is_some() {
+            found.push(path.clone());
+            continue;
+        }
         let before = found.len();
         collect(path, &mut found)?;
         if found.len() == before {
             let help = "Give a golden .safetensors file, a folder of a checkpoint with its \
-                        io.safetensors, or a folder of such.";
+                        io.safetensors, a folder of JSON of a known name, or a folder of such.";
             return Err(Error::format(path, "there are no golden vectors here", help));
         }
     }
     Ok(found)
+}
+
+fn json_component(path: &Path) -> Option<JsonComponent> {
+    let name = vectors::name(path);
+    let known = JSON_FOLDERS.iter().find(|(start, _)| path.is_dir() && name.starts_with(start));
+    known.map(|(_, component)| *component)
 }
 
 /// Runs the component of one file on `device`.
@@ -158,6 +184,10 @@ pub fn check(path: &Path, device: &Device) -> Checked {
         component: component.to_string(),
         outcome,
     };
+    if let Some(component) = json_component(path) {
+        let outcome = component(path).map_or_else(Outcome::Failed, Outcome::Compared);
+        return checked(&vectors::name(path), outcome);
+    }
     let vectors = match Vectors::open(path) {
         Ok(Some(vectors)) => vectors,
         Ok(None) => return checked(&vectors::name(path), Outcome::NotImplemented),

@@ -37,7 +37,7 @@ pub struct Trace {
 #[derive(Debug, Clone, PartialEq)]
 pub struct UtteranceTrace {
     /// Equally spaced in time, both ends included: `[x, y]` each.
-    pub samples: [[f64; 2]; NUM_SAMPLES],
+    pub samples: Vec<[f64; 2]>,
     /// Average over time, `[x, y]`.
     pub center: [f64; 2],
     /// Box of the samples, `[x0, y0, x1, y1]`, not clipped.
@@ -70,15 +70,22 @@ impl Trace {
 
     /// Where the mouse was from `start` to `end`.
     pub fn during(&self, start: f64, end: f64) -> UtteranceTrace {
-        let step = (end - start) / (NUM_SAMPLES - 1) as f64;
-        let samples = std::array::from_fn(|k| self.at(start + step * k as f64));
+        self.sample(start, end, NUM_SAMPLES)
+    }
+
+    /// As [`Self::during`], looked up at `num_samples` moments; at least 2.
+    pub fn sample(&self, start: f64, end: f64, num_samples: usize) -> UtteranceTrace {
+        let last = num_samples.max(2) - 1;
+        let step = (end - start) / last as f64;
+        let samples: Vec<_> = (0..=last).map(|k| self.at(start + step * k as f64)).collect();
         let mut bounds = [f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY];
-        for [x, y] in samples {
+        for &[x, y] in &samples {
             bounds = [bounds[0].min(x), bounds[1].min(y), bounds[2].max(x), bounds[3].max(y)];
         }
         let center = [0, 1].map(|axis| {
-            let values = samples.map(|point| point[axis]);
-            if end - start < SHORT_UTTERANCE { plain_mean(values) } else { trapezoid_mean(values) }
+            let values: Vec<f64> = samples.iter().map(|point| point[axis]).collect();
+            let is_short = end - start < SHORT_UTTERANCE;
+            if is_short { plain_mean(&values) } else { trapezoid_mean(&values) }
         });
         UtteranceTrace { samples, center, bounds }
     }
@@ -99,15 +106,15 @@ fn mean(points: &[TracePoint]) -> TracePoint {
     TracePoint { x: average(|p| p.x), y: average(|p| p.y), t: average(|p| p.t) }
 }
 
-fn plain_mean(values: [f64; NUM_SAMPLES]) -> f64 {
-    values.iter().sum::<f64>() / NUM_SAMPLES as f64
+fn plain_mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Average over time of a function that is linear between equally spaced samples.
-fn trapezoid_mean(values: [f64; NUM_SAMPLES]) -> f64 {
-    let ends = (values[0] + values[NUM_SAMPLES - 1]) / 2.0;
-    let inner: f64 = values[1..NUM_SAMPLES - 1].iter().sum();
-    (ends + inner) / (NUM_SAMPLES - 1) as f64
+/// Average over time of a function that is linear between equally spaced samples, of which there are
+/// at least two.
+fn trapezoid_mean(values: &[f64]) -> f64 {
+    let spans = values.windows(2).map(|span| (span[0] + span[1]) / 2.0);
+    spans.sum::<f64>() / (values.len() - 1) as f64
 }
 
 #[cfg(test)]

@@ -1,0 +1,142 @@
+//! CIDEr (Vedantam et al., 2015) as the COCO evaluation computes it, with the clipping and the length
+//! penalty of CIDEr-D: how much of the references' *telling* n-grams a caption has, where those that
+//! occur with many images of the set tell little.
+
+use std::collections::BTreeMap;
+
+use super::coco::{CaptionScore, Captions, MAX_NGRAM, ngrams, words};
+
+/// Standard deviation of the length penalty, in words; CIDEr-D's.
+const SIGMA: f64 = 6.0;
+/// Brings scores to a readable size; CIDEr's.
+const SCALE: f64 = 10.0;
+
+type Ngram<'a, 'b> = &'a [&'b str];
+
+/// Weighted n-grams of a caption.
+struct Weighted<'a, 'b> {
+    weights: BTreeMap<Ngram<'a, 'b>, f64>,
+    /// Euclidean norms, by n.
+    norms: [f64; MAX_NGRAM],
+    /// The number of word *pairs*, which the penalty is about in the COCO evaluation: one less than the
+    /// number of words, so that differences are the same but for an empty caption.
+    length: f64,
+}
+
+/// With how many images of a set an n-gram occurs.
+struct Frequencies<'a, 'b> {
+    images: BTreeMap<Ngram<'a, 'b>, usize>,
+    log_num_images: f64,
+}
+
+impl<'a, 'b> Frequencies<'a, 'b> {
+    fn of(references: &'a [Vec<Vec<&'b str>>]) -> Self {
+        let mut images: BTreeMap<Ngram<'a, 'b>, usize> = BTreeMap::new();
+        for references in references {
+            let mut once: Vec<Ngram<'a, 'b>> =
+                references.iter().flat_map(|reference| ngrams(reference).into_keys()).collect();
+            once.sort_unstable();
+            once.dedup();
+            for ngram in once {
+                *images.entry(ngram).or_default() += 1;
+            }
+        }
+        Self { images, log_num_images: (references.len() as f64).ln() }
+    }
+
+    fn weigh<'c>(&self, caption: &'c [&'b str]) -> Weighted<'c, 'b> {
+        let mut weights = BTreeMap::new();
+        let mut norms = [0.0; MAX_NGRAM];
+        for (ngram, count) in ngrams(caption) {
+            let images = self.images.get(ngram).copied().unwrap_or(0).max(1);
+            let weight = count as f64 * (self.log_num_images - (images as f64).ln());
+            norms[ngram.len() - 1] += weight * weight;
+            weights.insert(ngram, weight);
+        }
+        let length = caption.len().saturating_sub(1) as f64;
+        Weighted { weights, norms: norms.map(f64::sqrt), length }
+    }
+}
+
+impl Weighted<'_, '_> {
+    /// Cosine similarity, mean over n; weights above the reference's count as the reference's.
+    fn similarity(&self, reference: &Weighted<'_, '_>) -> f64 {
+        let mut similarity = [0.0; MAX_NGRAM];
+        for (ngram, &weight) in &self.weights {
+            let theirs = reference.weights.get(ngram).copied().unwrap_or(0.0);
+            similarity[ngram.len() - 1] += weight.min(theirs) * theirs;
+        }
+        for n in 0..MAX_NGRAM {
+            if self.norms[n] != 0.0 && reference.norms[n] != 0.0 {
+                similarity[n] /= self.norms[n] * reference.norms[n];
+            }
+        }
+        let difference = self.length - reference.length;
+        let penalty = (-difference * difference / (2.0 * SIGMA * SIGMA)).exp();
+        similarity.iter().sum::<f64>() / MAX_NGRAM as f64 * penalty
+    }
+}
+
+/// CIDEr of a set: the mean over the images. In a set of one image every n-gram occurs with all images
+/// and tells nothing: its score is 0.
+pub fn cider(set: &[Captions]) -> CaptionScore {
+    let references: Vec<Vec<Vec<&str>>> = set
+        .iter()
+        .map(|captions| captions.references.iter().map(|reference| words(reference)).collect())
+        .collect();
+    let frequencies = Frequencies::of(&references);
+    let scores = set.iter().zip(&references).map(|(captions, references)| {
+        let candidate = words(&captions.candidate);
+        let candidate = frequencies.weigh(&candidate);
+        let similarities =
+            references.iter().map(|reference| candidate.similarity(&frequencies.weigh(reference)));
+        SCALE * super::mean(similarities).unwrap_or(0.0)
+    });
+    CaptionScore::mean_of(scores.collect())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn score(captions: &[(&str, &[&str])]) -> CaptionScore {
+        let set = captions.iter().map(|(said, texts)| Captions::of(said, texts).unwrap());
+        cider(&set.collect::<Vec<_>>())
+    }
+
+    fn close(found: f64, expected: f64) {
+        assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+    }
+
+    #[test]
+    fn a_right_caption_scores_ten_times_the_share_of_lengths_that_it_has() {
+        // Two words: n = 1 and n = 2 are 1 each, n = 3 and n = 4 have nothing: 10 · 2 / 4.
+        let scores = score(&[("red circle", &["red circle"]), ("blue square", &["blue square"])]);
+        close(scores.corpus, 5.0);
+    }
+
+    #[test]
+    fn words_of_every_image_count_nothing() {
+        // "a" is in both: weight ln 2 − ln 2 = 0. "a red": "red" 1 of 1 word; the pair 1 of 1.
+        let scores = score(&[("a red", &["a red"]), ("a red", &["a blue"])]);
+        close(scores.per_image[0], 5.0);
+        close(scores.per_image[1], 0.0);
+    }
+
+    #[test]
+    fn repetition_is_clipped_and_length_penalised() {
+        // "red red" against "red": weights 2 ln 2 and ln 2, clipped to ln 2 · ln 2 / (2 ln 2 · ln 2);
+        // lengths differ by 1.
+        let scores = score(&[("red red", &["red"]), ("blue", &["blue"])]);
+        close(scores.per_image[0], 10.0 * 0.5 / 4.0 * (-1.0_f64 / 72.0).exp());
+        close(scores.per_image[1], 2.5);
+        assert_eq!(score(&[("", &["red"]), ("blue", &["blue"])]).per_image[0], 0.0);
+    }
+
+    #[test]
+    fn a_set_of_one_image_has_nothing_to_tell() {
+        assert_eq!(score(&[("red circle", &["red circle"])]).corpus, 0.0);
+        assert_eq!(score(&[]), CaptionScore { corpus: 0.0, per_image: vec![] });
+    }
+}

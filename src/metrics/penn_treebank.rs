@@ -1,0 +1,136 @@
+//! Tokens of English text in the manner of the Penn Treebank, as the COCO evaluation asks for them:
+//! "It's a cat that doesn't like water!" becomes "it 's a cat that does n't like water".
+//!
+//! The COCO evaluation runs the tokeniser of Stanford CoreNLP 3.4.1 and drops punctuation. Here its
+//! behaviour on text as it occurs in captions is described by rules of our own ([`rules`]): at each place
+//! the rule that sees farthest, its context included, makes the token; of several, the first.
+
+mod rules;
+
+use rules::{RULES, Take};
+
+/// Tokens that the COCO evaluation drops. Brackets are not among them: there they are dropped in capital
+/// letters only (`-LRB-`), and the tokens are in lower case.
+const PUNCTUATION: [&str; 13] =
+    ["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"];
+
+/// Characters between tokens.
+fn is_space(character: char) -> bool {
+    matches!(character, ' ' | '\t'..='\r' | '\u{85}' | '\u{a0}' | '\u{2000}'..='\u{200a}')
+        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{3000}')
+}
+
+/// The tokens of a caption in lower case and without punctuation, joined by spaces. Within a token a
+/// no-break space may stand ("5 1/2").
+pub fn tokenize(caption: &str) -> String {
+    let mut tokens = tokens(caption);
+    tokens.retain(|token| !PUNCTUATION.contains(&token.as_str()));
+    tokens.join(" ")
+}
+
+/// All tokens, in lower case.
+fn tokens(caption: &str) -> Vec<String> {
+    // A caption is one line; its end is context for the last token.
+    let line = caption.replace('\n', " ") + "\n";
+    let mut tokens = Vec::new();
+    let mut rest = line.as_str();
+    while let Some(next) = rest.chars().next() {
+        if is_space(next) {
+            rest = &rest[next.len_utf8()..];
+            continue;
+        }
+        match longest(rest) {
+            Some((take, matched)) => {
+                let length = take.length(matched);
+                let text = take.text(&matched[..length]);
+                // What is only soft hyphens is nothing.
+                tokens.extend((!text.is_empty()).then(|| text.to_lowercase()));
+                rest = &rest[length..];
+            }
+            // A character that no rule knows, as emoji, is dropped.
+            None => rest = &rest[next.len_utf8()..],
+        }
+    }
+    tokens
+}
+
+/// The rule that applies at the beginning of `text`, and what it matched without the context.
+fn longest(text: &str) -> Option<(Take, &str)> {
+    let mut best: Option<(usize, Take, &str)> = None;
+    for rule in RULES.iter() {
+        let Some(captures) = rule.pattern.captures(text) else { continue };
+        let (Some(whole), Some(token)) = (captures.get(0), captures.get(1)) else { continue };
+        let length = whole.as_str().chars().count();
+        if best.is_none_or(|(longest, ..)| length > longest) && !token.is_empty() {
+            best = Some((length, rule.take, token.as_str()));
+        }
+    }
+    best.map(|(_, take, token)| (take, token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tokenize;
+
+    /// What CoreNLP 3.4.1 makes of the text, punctuation dropped.
+    #[track_caller]
+    fn becomes(text: &str, tokens: &str) {
+        assert_eq!(tokenize(text), tokens, "{text}");
+    }
+
+    #[test]
+    fn punctuation_is_dropped_and_brackets_are_named() {
+        becomes(
+            "A person riding a horse along the shore.",
+            "a person riding a horse along the shore",
+        );
+        becomes("a sheep, a goat; a cow: farm animals!", "a sheep a goat a cow farm animals");
+        becomes("two (blue) [photo] {x}", "two -lrb- blue -rrb- -lsb- photo -rsb- -lcb- x -rcb-");
+        becomes("what??? no!! wow... hmm.... -- --- -----", "what ??? no !! wow hmm -----");
+        becomes("...", "");
+        becomes("  ", "");
+    }
+
+    #[test]
+    fn contractions_and_possessives_are_split() {
+        becomes("It's a cat that doesn't like water", "it 's a cat that does n't like water");
+        becomes(
+            "they're I'm we'd she'll can't cannot",
+            "they 're i 'm we 'd she 'll ca n't can not",
+        );
+        becomes("gonna gotta wanna lemme 'tis 'twas", "gon na got ta wan na lem me 't is 't was");
+        becomes("the kids' toys in Mary's room", "the kids toys in mary 's room");
+        becomes("old man’s hat — brown, don’t", "old man 's hat brown do n't");
+        becomes("rock 'n' roll y'all o'clock O'Brien", "rock 'n' roll y' all o'clock o'brien");
+    }
+
+    #[test]
+    fn quotes_of_all_kinds_are_dropped() {
+        becomes("a 'quoted' \"word\" ‘and’ “more” «words» ``x''", "a quoted word and more words x");
+    }
+
+    #[test]
+    fn what_belongs_together_stays() {
+        becomes("T-shirt 2-year-old Wi-Fi co-worker", "t-shirt 2-year-old wi-fi co-worker");
+        becomes("white cabinets/black counters w/ 1/2", "white cabinets/black counters w / 1/2");
+        becomes("2,000 people at 7.5 km, 10:45 AM", "2,000 people at 7.5 km 10:45 am");
+        becomes("$5.99 20% US$5 £5 #1 #tag @sign*", "$ 5.99 20 % us$ 5 # 5 # 1 #tag @sign *");
+        becomes("R&D a & b", "r&d a & b");
+        becomes("test@example.com or www.example.org.", "test@example.com or www.example.org");
+        becomes("5 1/2 cups", "5\u{a0}1/2 cups");
+    }
+
+    #[test]
+    fn abbreviations_keep_their_period() {
+        becomes("St. Mary at 10 a.m. in the U.S. etc.", "st. mary at 10 a.m. in the u.s. etc.");
+        becomes("plan B. The dog. J. Smith", "plan b the dog j. smith");
+        becomes("fig. 3 of no. 5, no. Fig. x", "fig. 3 of no. 5 no fig x");
+        becomes("a mass. Mass. ave.", "a mass mass. ave.");
+    }
+
+    #[test]
+    fn letters_of_all_scripts_are_words_and_unknown_characters_nothing() {
+        becomes("Señor Müller’s café 中文 ❤ 😀", "señor müller 's café 中文 ❤");
+        becomes("soft\u{ad}hyphen zero\u{200b}width", "softhyphen zero width");
+    }
+}
