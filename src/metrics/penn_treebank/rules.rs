@@ -34,7 +34,11 @@ impl Take {
             return text.to_string();
         }
         let (plain, quotes) = (matches!(self, Self::Plain), matches!(self, Self::Quotes));
-        let token = if plain || quotes { &token.replace("&apos;", "'").replace("&quot;", "\"").replace("&amp;", "&") } else { token };
+        let token = if plain || quotes {
+            &token.replace("&apos;", "'").replace("&quot;", "\"").replace("&amp;", "&")
+        } else {
+            token
+        };
         let mut text = String::with_capacity(token.len());
         for character in token.chars() {
             match character {
@@ -223,7 +227,8 @@ pub(super) static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
 /// The pattern with the parts and lists in the place of their names.
 fn spelled_out(pattern: &str) -> String {
     // Of the words that start sentences, only the first letter must be a capital.
-    let starts = SENTENCE_STARTS.split('|').map(|word| format!("{}(?i:{})", &word[..1], &word[1..]));
+    let starts =
+        SENTENCE_STARTS.split('|').map(|word| format!("{}(?i:{})", &word[..1], &word[1..]));
     let starts = starts.collect::<Vec<_>>().join("|");
     let mut pattern = pattern.replace("SENTENCE_STARTS", &starts);
     for (name, part) in [("ABBREVIATIONS", ABBREVIATIONS)].iter().chain(PARTS) {
