@@ -139,7 +139,7 @@ const TABLE: &[(&str, &str, Take)] = &[
         Take::Text,
     ),
     (
-        r#"(?:[a-z\x{80}-\x{10ffff}*+%&#'~]+\.)+(?i:com|net|org|edu)(?:/[^\s"<>|()]+[^\s"<>|.!?(){},\-])?"#,
+        r#"(?:[a-z\x{80}-\x{10ffff}*+%&#~]+\.)+(?i:com|net|org|edu)(?:/[^\s"<>|()]+[^\s"<>|.!?(){},\-])?"#,
         "",
         Take::Text,
     ),
@@ -177,7 +177,7 @@ const TABLE: &[(&str, &str, Take)] = &[
     (r"¢", "", Take::As("cents")),
     (r"[¥฿₤]", "", Take::Text),
     // Words with a period at their end.
-    (r"[A-Za-z]\.", r" +(?:SENTENCE_STARTS) ", Take::AllBut(1)),
+    (r"[A-Za-z]\.", r" +(?:SENTENCE_STARTS)SPACE", Take::AllBut(1)),
     (r"(?i:ca|figs?|prop|nos?|arts?|pp|op)\.", r"SPACE?DIGIT", Take::Text),
     (r"INITIALS\.|(?i:ABBREVIATIONS|[A-Z])\.", "", Take::Text),
     (r"WORD\.", r"[,;:]", Take::Text),
@@ -199,7 +199,8 @@ const TABLE: &[(&str, &str, Take)] = &[
     // the same; a curly one may still be an apostrophe.
     (r"'", r"[A-Za-z][^ \t\n\r\x{a0}]", Take::Quotes),
     (r"APOSTROPHE(?i:[msd]|re|ve|ll)", "", Take::Plain),
-    (r#""|&quot;|&apos;|'{1,2}|`'|[`‘’‛“”‹›«»\x{82}\x{84}\x{91}-\x{94}]{1,2}"#, "", Take::Quotes),
+    (r"`'", "", Take::As("''")),
+    (r#""|&quot;|&apos;|'{1,2}|[`‘’‛“”‹›«»\x{82}\x{84}\x{91}-\x{94}]{1,2}"#, "", Take::Quotes),
     (r"\(|\)", "", Take::Text),
     (r"\[", "", Take::As("-LSB-")),
     (r"\]", "", Take::As("-RSB-")),
