@@ -66,9 +66,11 @@ impl Weighted<'_, '_> {
             let theirs = reference.weights.get(ngram).copied().unwrap_or(0.0);
             similarity[ngram.len() - 1] += weight.min(theirs) * theirs;
         }
-        for n in 0..MAX_NGRAM {
-            if self.norms[n] != 0.0 && reference.norms[n] != 0.0 {
-                similarity[n] /= self.norms[n] * reference.norms[n];
+        for (similarity, (ours, theirs)) in
+            similarity.iter_mut().zip(self.norms.iter().zip(reference.norms))
+        {
+            if *ours != 0.0 && theirs != 0.0 {
+                *similarity /= ours * theirs;
             }
         }
         let difference = self.length - reference.length;

@@ -1,9 +1,10 @@
 //! Tokens of English text in the manner of the Penn Treebank, as the COCO evaluation asks for them:
 //! "It's a cat that doesn't like water!" becomes "it 's a cat that does n't like water".
 //!
-//! The COCO evaluation runs the tokeniser of Stanford CoreNLP 3.4.1 and drops punctuation. Here its
-//! behaviour on text as it occurs in captions is described by rules of our own ([`rules`]): at each place
-//! the rule that sees farthest, its context included, makes the token; of several, the first.
+//! The COCO evaluation runs the tokeniser of Stanford CoreNLP 3.4.1 and drops punctuation. Here a table
+//! of patterns ([`rules`]) describes what that makes of text as it occurs in captions: at each place the
+//! pattern that sees farthest, its context included, makes the token; of several, the first. Left out is
+//! what captions have no use for: context beyond the end of the caption, and addresses in every form.
 
 mod rules;
 

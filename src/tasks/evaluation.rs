@@ -8,13 +8,16 @@
 //! | `narrate.trace_error`, `center_error`, `point_l1` | [`trace`](crate::metrics::trace): where the words of the *annotated* narrative are put, read with teacher forcing; `n` images |
 //! | `narrate.trace_error_vs_mean_box` | the same `trace_error` beside a harder baseline |
 //! | `narrate.token_f1` | [`captions`](crate::metrics::captions): what is *written*, beside the best of the image's narratives; `n` images |
+//! | `narrate.bleu_4`, `rouge_l`, `cider` | [`bleu`](crate::metrics::bleu), [`rouge`](crate::metrics::rouge), [`cider`](crate::metrics::cider) of what is written; `n` images |
 //! | `describe.attribute_accuracy`, `all_attributes` | [`attributes`](crate::metrics::attributes), of captions that name one; `n` captions |
 //! | `describe.exact_match`, `token_f1` | [`captions`](crate::metrics::captions); `n` captions |
+//! | `describe.bleu_4`, `rouge_l`, `cider` | the same of captions; `n` captions |
 //! | `locate.precision_at_0.5`, `precision_at_0.75`, `mean_iou` | [`referring`](crate::metrics::referring), boxes clipped to the image; `n` expressions |
 //!
 //! The baselines are in [`baselines`].
 
 pub mod baselines;
+mod captions;
 mod describe;
 mod locate;
 mod narrate;
@@ -340,6 +343,28 @@ mod tests {
     }
 
     #[test]
+    fn baselines_of_the_coco_measures_are_those_worked_out_by_hand() {
+        let outcome = evaluate(&EvaluationConfig::default(), |_| ());
+        let baseline = |task, metric| score(&outcome, task, metric).baseline.unwrap();
+        // "a small red circle" three times. Beside the circle all n-grams are right; beside the red
+        // square 3 words, 2 pairs, 1 triple; beside the blue one "a".
+        let precisions = [8.0 / 12.0, 5.0 / 9.0, 3.0 / 6.0, 1.0 / 3.0];
+        close(baseline("describe", "bleu_4"), precisions.iter().product::<f64>().powf(0.25));
+        close(baseline("describe", "rouge_l"), (1.0 + 0.75 + 0.25) / 3.0);
+        // Weights: "a" is in all three references, what is in two of them weighs c, in one t.
+        let (c, t) = (1.5_f64.ln(), 3.0_f64.ln());
+        // "small", "red" of {small, red, circle} and {small, red, square}; and so on for pairs, triples.
+        let words = 2.0 * c * c / ((2.0 * c * c + t * t).sqrt() * 3.0_f64.sqrt() * c);
+        let pairs = 2.0 * c * c / (2.0 * c * c + t * t);
+        let triples = c * c / (c * c + t * t);
+        let red_square = 10.0 * (words + pairs + triples) / 4.0;
+        close(baseline("describe", "cider"), (10.0 + red_square) / 3.0);
+        // "we see" is one of two references of the first image, and nothing of the second.
+        close(baseline("narrate", "rouge_l"), 0.5);
+        close(baseline("narrate", "cider"), (10.0 * (2.0 / 4.0) / 2.0) / 2.0);
+    }
+
+    #[test]
     fn every_answer_is_scored_once_and_kept() {
         let outcome = evaluate(&EvaluationConfig { batch_size: 1, ..Default::default() }, |_| ());
         let n = |task, metric| score(&outcome, task, metric).n;
@@ -391,8 +416,9 @@ mod tests {
             all[2].samples[0].rows[0].text = " ".into();
         });
         let tasks = &outcome.evaluation["test"];
-        assert_eq!(tasks["narrate"].keys().collect::<Vec<_>>(), ["token_f1"]);
-        assert_eq!(tasks["describe"].keys().collect::<Vec<_>>(), ["exact_match", "token_f1"]);
+        let metrics = |task: &str| tasks[task].keys().map(String::as_str).collect::<Vec<_>>();
+        assert_eq!(metrics("narrate"), ["bleu_4", "rouge_l", "token_f1"]);
+        assert_eq!(metrics("describe"), ["bleu_4", "cider", "exact_match", "rouge_l", "token_f1"]);
         assert_eq!(tasks["locate"]["mean_iou"].n, 1);
         assert_eq!(outcome.answers.len(), 1);
         for note in [
@@ -402,7 +428,9 @@ mod tests {
         ] {
             assert!(outcome.notes.iter().any(|found| found == note), "{note}: {:?}", outcome.notes);
         }
-        assert!(outcome.notes.iter().any(|note| note.starts_with("test: describe: no caption")));
+        for start in ["test: describe: no caption", "test: narrate: cider compares"] {
+            assert!(outcome.notes.iter().any(|note| note.starts_with(start)), "{start}");
+        }
     }
 
     #[test]

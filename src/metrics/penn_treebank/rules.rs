@@ -34,7 +34,11 @@ impl Take {
             return text.to_string();
         }
         let (plain, quotes) = (matches!(self, Self::Plain), matches!(self, Self::Quotes));
-        let token = if plain || quotes { &token.replace("&apos;", "'").replace("&quot;", "\"").replace("&amp;", "&") } else { token };
+        let token = if plain || quotes {
+            &token.replace("&apos;", "'").replace("&quot;", "\"").replace("&amp;", "&")
+        } else {
+            token
+        };
         let mut text = String::with_capacity(token.len());
         for character in token.chars() {
             match character {
@@ -135,7 +139,7 @@ const TABLE: &[(&str, &str, Take)] = &[
         Take::Text,
     ),
     (
-        r#"(?:[a-z\x{80}-\x{10ffff}*+%&#'~]+\.)+(?i:com|net|org|edu)(?:/[^\s"<>|()]+[^\s"<>|.!?(){},\-])?"#,
+        r#"(?:[a-z\x{80}-\x{10ffff}*+%&#~]+\.)+(?i:com|net|org|edu)(?:/[^\s"<>|()]+[^\s"<>|.!?(){},\-])?"#,
         "",
         Take::Text,
     ),
@@ -173,7 +177,7 @@ const TABLE: &[(&str, &str, Take)] = &[
     (r"¢", "", Take::As("cents")),
     (r"[¥฿₤]", "", Take::Text),
     // Words with a period at their end.
-    (r"[A-Za-z]\.", r" +(?:SENTENCE_STARTS) ", Take::AllBut(1)),
+    (r"[A-Za-z]\.", r" +(?:SENTENCE_STARTS)SPACE", Take::AllBut(1)),
     (r"(?i:ca|figs?|prop|nos?|arts?|pp|op)\.", r"SPACE?DIGIT", Take::Text),
     (r"INITIALS\.|(?i:ABBREVIATIONS|[A-Z])\.", "", Take::Text),
     (r"WORD\.", r"[,;:]", Take::Text),
@@ -195,7 +199,8 @@ const TABLE: &[(&str, &str, Take)] = &[
     // the same; a curly one may still be an apostrophe.
     (r"'", r"[A-Za-z][^ \t\n\r\x{a0}]", Take::Quotes),
     (r"APOSTROPHE(?i:[msd]|re|ve|ll)", "", Take::Plain),
-    (r#""|&quot;|&apos;|'{1,2}|`'|[`‘’‛“”‹›«»\x{82}\x{84}\x{91}-\x{94}]{1,2}"#, "", Take::Quotes),
+    (r"`'", "", Take::As("''")),
+    (r#""|&quot;|&apos;|'{1,2}|[`‘’‛“”‹›«»\x{82}\x{84}\x{91}-\x{94}]{1,2}"#, "", Take::Quotes),
     (r"\(|\)", "", Take::Text),
     (r"\[", "", Take::As("-LSB-")),
     (r"\]", "", Take::As("-RSB-")),
@@ -223,7 +228,8 @@ pub(super) static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
 /// The pattern with the parts and lists in the place of their names.
 fn spelled_out(pattern: &str) -> String {
     // Of the words that start sentences, only the first letter must be a capital.
-    let starts = SENTENCE_STARTS.split('|').map(|word| format!("{}(?i:{})", &word[..1], &word[1..]));
+    let starts =
+        SENTENCE_STARTS.split('|').map(|word| format!("{}(?i:{})", &word[..1], &word[1..]));
     let starts = starts.collect::<Vec<_>>().join("|");
     let mut pattern = pattern.replace("SENTENCE_STARTS", &starts);
     for (name, part) in [("ABBREVIATIONS", ABBREVIATIONS)].iter().chain(PARTS) {

@@ -1,6 +1,7 @@
 //! Scores of *describe*.
 
 use super::baselines::Baselines;
+use super::captions::WrittenCaptions;
 use super::{Batch, ImageAnswers, Table, TaskEvaluation};
 use crate::data::shapes::attributes::words_of;
 use crate::error::Result;
@@ -13,11 +14,13 @@ use crate::metrics::mean;
 pub(super) struct DescribeEvaluation<'a> {
     baselines: &'a Baselines,
     captions: Vec<(String, String)>,
+    written: WrittenCaptions,
 }
 
 impl<'a> DescribeEvaluation<'a> {
     pub(super) fn new(baselines: &'a Baselines) -> Self {
-        Self { baselines, captions: Vec::new() }
+        let written = WrittenCaptions::new(baselines.caption.as_deref());
+        Self { baselines, captions: Vec::new(), written }
     }
 
     /// Mean of a measure over the model's captions, and over the baseline's.
@@ -41,6 +44,7 @@ impl TaskEvaluation for DescribeEvaluation<'_> {
         let described = batch.predictor.describe_as(&batch.images, &regions, &batch.settings)?;
         for ((sample, described), answers) in batch.samples.iter().zip(described).zip(answers) {
             for (row, description) in sample.rows.iter().zip(described) {
+                self.written.add(&description.caption, &[&row.text]);
                 self.captions.push((description.caption.clone(), row.text.clone()));
                 answers.descriptions.push((description, row.text.clone()));
             }
@@ -76,5 +80,6 @@ impl TaskEvaluation for DescribeEvaluation<'_> {
         if let Some((model, baseline)) = self.measure(|said, texts| token_f1(said, texts)) {
             table.add("token_f1", model, baseline, n);
         }
+        self.written.finish(table);
     }
 }

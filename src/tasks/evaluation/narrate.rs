@@ -1,6 +1,7 @@
 //! Scores of *narrate*.
 
 use super::baselines::{Baselines, CENTER};
+use super::captions::WrittenCaptions;
 use super::{Batch, ImageAnswers, Table, TaskEvaluation};
 use crate::data::sample::Sample;
 use crate::data::tokenizer::Encoded;
@@ -19,6 +20,7 @@ pub(super) struct NarrateEvaluation<'a> {
     mean_box_errors: Vec<TraceErrors>,
     f1: Vec<f64>,
     baseline_f1: Vec<f64>,
+    written: WrittenCaptions,
     num_images: usize,
     num_narratives: usize,
     num_cut: usize,
@@ -39,6 +41,7 @@ impl<'a> NarrateEvaluation<'a> {
             mean_box_errors: Vec::new(),
             f1: Vec::new(),
             baseline_f1: Vec::new(),
+            written: WrittenCaptions::new(baselines.narrative.as_deref()),
             num_images: 0,
             num_narratives: 0,
             num_cut: 0,
@@ -103,6 +106,7 @@ impl TaskEvaluation for NarrateEvaluation<'_> {
         let narrations = batch.predictor.narrate_as(&batch.images, &batch.settings)?;
         for ((sample, narration), answers) in batch.samples.iter().zip(narrations).zip(answers) {
             let texts: Vec<_> = sample.rows.iter().map(|row| row.text.clone()).collect();
+            self.written.add(&narration.caption, &texts);
             self.f1.push(token_f1(&narration.caption, &texts));
             if let Some(narrative) = &self.baselines.narrative {
                 self.baseline_f1.push(token_f1(narrative, &texts));
@@ -132,6 +136,7 @@ impl TaskEvaluation for NarrateEvaluation<'_> {
             let baseline = mean(self.baseline_f1.iter().copied());
             table.add("token_f1", f1, baseline, self.f1.len());
         }
+        self.written.finish(table);
         if self.errors.len() < self.num_images {
             let without = self.num_images - self.errors.len();
             table.note(format!("{without} images have no word with a place: no trace was scored"));
