@@ -60,7 +60,7 @@ fn a_t5_learns_the_texts_of_its_tokenizer() {
     let tokenizer = T5.read("finished/tokenizer.json");
     assert!(tokenizer.contains("Unigram") && tokenizer.contains("</s>"));
     let image = "world/images/val/000100000001.png";
-    T5.pixelllm(&["narrate", "finished", image, "--out", "answer"]).success();
+    T5.pixelllm(&["narrate", "finished", "--image", image]).success();
 }
 
 #[test]

@@ -178,7 +178,16 @@ fn assemble(
 
     let mut steps = Vec::new();
     if !normalizer.characters.is_empty() {
-        steps.push(NormalizerWrapper::Precompiled(characters::read(normalizer.characters)?));
+        let table = characters::read(normalizer.characters)?;
+        let mut user = pieces.iter().filter(|piece| piece.kind == PieceType::User);
+        if let Some(piece) = user.find(|piece| table.normalize_string(&piece.text) != piece.text) {
+            // SentencePiece looks for these before it replaces characters; we look after it.
+            let text = &piece.text;
+            return Err(format!(
+                "the user-defined piece {text:?} has characters that are replaced"
+            ));
+        }
+        steps.push(NormalizerWrapper::Precompiled(table));
     }
     if normalizer.remove_spaces {
         for (pattern, content) in [("^ +| +$", ""), (" {2,}", " ")] {

@@ -124,5 +124,8 @@ fn other_kinds_of_model_are_refused_by_name() {
     assert!(problem(&[unknown.clone(), settings.clone()].concat()).contains("<pad>"));
     let bytes = piece("<0x0A>", 0.0, 6);
     assert!(problem(&[unknown, bytes, settings].concat()).contains("single bytes"));
+    let named = [piece("<unk>", 0.0, 2), piece("[A]", 0.0, 4), field(2, &[])].concat();
+    let table = field(3, &field(2, &a_for_capital_a()));
+    assert!(problem(&[named, table].concat()).contains("\"[A]\" has characters"));
     assert!(problem(b"no model at all").contains("SentencePiece model"));
 }
