@@ -1,10 +1,12 @@
 //! [`Tokenizer`]: texts ↔ ids (`spec/data.md` §1.1), over the `tokenizers` crate.
 //!
-//! Read from a `tokenizer.json` (BERT's WordPiece, T5's SentencePiece), or trained on the texts of
-//! an experiment. Special tokens are added here and not by the file's post-processor: texts are
-//! `begin w… end`, contexts `w… end`.
+//! Read from a `tokenizer.json` (BERT's WordPiece, T5's SentencePiece) or a SentencePiece `.model`,
+//! or trained on the texts of an experiment. Special tokens are added here and not by the file's
+//! post-processor: texts are `begin w… end`, contexts `w… end`.
 
+mod sentencepiece;
 mod training;
+mod unigram;
 
 use std::fs;
 use std::ops::Range;
@@ -22,12 +24,16 @@ const BEGIN: [&str; 2] = ["[CLS]", "<s>"];
 const END: [&str; 2] = ["[SEP]", "</s>"];
 
 /// What a user can do about a tokenizer that cannot be used.
-const HELP: &str = "Give a tokenizer.json with a WordPiece or a Unigram (SentencePiece) model.";
+const HELP: &str = "Give a tokenizer.json with a WordPiece or a Unigram model, or a SentencePiece \
+                    .model of type Unigram.";
 
 /// Texts ↔ ids.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
+    /// As in the file: how ids are spelled, and what is saved.
     inner: tokenizers::Tokenizer,
+    /// The same, but with a model that finds no special tokens in texts.
+    encoder: tokenizers::Tokenizer,
     vocabulary: Vocabulary,
     marking: Marking,
 }
@@ -60,7 +66,8 @@ pub struct Word {
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`.
+    /// Reads a `tokenizer.json` or a SentencePiece `.model`, whichever the content or else the
+    /// extension says.
     ///
     /// # Errors
     /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it is no tokenizer or
@@ -68,7 +75,13 @@ impl Tokenizer {
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let bytes = fs::read(path).map_err(Error::io("read", path))?;
-        Self::from_json(&bytes).map_err(|problem| Error::format(path, problem, HELP))
+        let is_model = path.extension().is_some_and(|extension| extension == "model");
+        let read = if sentencepiece::is_meant(&bytes, is_model) {
+            sentencepiece::read(&bytes).and_then(Self::from_inner)
+        } else {
+            Self::from_json(&bytes)
+        };
+        read.map_err(|problem| Error::format(path, problem, HELP))
     }
 
     /// Trains a lower-casing WordPiece of at most `vocabulary_size` ids, special tokens included.
@@ -164,17 +177,21 @@ impl Tokenizer {
                 _ => words.push(Word { text: text.to_string(), token_range: index..index + 1 }),
             }
         }
+        // A mark that nothing of its word follows.
+        words.retain(|word| !word.text.is_empty());
         words
     }
 
     /// Ids and byte ranges of a text's pieces, without special tokens.
     fn pieces(&self, text: &str) -> Result<(Vec<i64>, Vec<Range<usize>>)> {
-        let encoding = self.inner.encode(text, false).map_err(|error| Error::Compute {
+        let encoding = self.encoder.encode(text, false).map_err(|error| Error::Compute {
             problem: format!("cannot tokenize {text:?}: {error}"),
             help: HELP.to_string(),
         })?;
         let ids = encoding.get_ids().iter().map(|&id| i64::from(id)).collect();
-        let spans = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
+        let spans =
+            encoding.get_offsets().iter().map(|&(start, end)| without_space(text, start..end));
+        let spans = spans.collect();
         Ok((ids, spans))
     }
 
@@ -183,12 +200,22 @@ impl Tokenizer {
         u32::try_from(id)
             .ok()
             .and_then(|id| self.inner.id_to_token(id))
-            .unwrap_or_else(|| UNKNOWN[0].to_string())
+            .unwrap_or_else(|| self.unknown().to_string())
+    }
+
+    /// How unknown words are spelled.
+    fn unknown(&self) -> &'static str {
+        let known = |name: &&str| self.inner.token_to_id(name).is_some();
+        UNKNOWN.into_iter().find(known).unwrap_or(UNKNOWN[0])
     }
 
     fn from_json(json: &[u8]) -> Result<Self, String> {
-        let mut inner = tokenizers::Tokenizer::from_bytes(json)
+        let inner = tokenizers::Tokenizer::from_bytes(json)
             .map_err(|error| format!("not a tokenizer: {error}"))?;
+        Self::from_inner(inner)
+    }
+
+    fn from_inner(mut inner: tokenizers::Tokenizer) -> Result<Self, String> {
         // Cutting, padding and special tokens are ours; a caption that spells "[SEP]" is text.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| error.to_string())?;
@@ -198,7 +225,7 @@ impl Tokenizer {
             ModelWrapper::WordPiece(model) => {
                 Marking::Inside(model.continuing_subword_prefix.clone())
             }
-            ModelWrapper::Unigram(_) => Marking::Start("▁"),
+            ModelWrapper::Unigram(_) => Marking::Start(unigram::MARK),
             ModelWrapper::BPE(_) => return Err("models of type BPE are not supported".into()),
             ModelWrapper::WordLevel(_) => {
                 return Err("models of type WordLevel are not supported".into());
@@ -213,8 +240,28 @@ impl Tokenizer {
         let size = inner.get_vocab(true).into_values().max().map_or(0, |last| last as usize + 1);
         // T5 has no begin: its decoder starts from padding.
         let vocabulary = Vocabulary { size, pad, begin: id(BEGIN).unwrap_or(pad), end: id(END)? };
-        Ok(Self { inner, vocabulary, marking })
+        if pad != 0 {
+            // Losses and metrics ignore the id 0 (`spec/losses.md` §1).
+            let name = inner.id_to_token(pad as u32).unwrap_or_default();
+            return Err(format!("the padding {name:?} has the id {pad}, not 0"));
+        }
+        let mut encoder = inner.clone();
+        if let ModelWrapper::Unigram(model) = inner.get_model() {
+            encoder.with_model(unigram::for_texts(&inner, model)?);
+        }
+        Ok(Self { inner, encoder, vocabulary, marking })
     }
+}
+
+/// `span` of `text` without the space before a piece that begins a word. A mark alone stands for the
+/// first letter of its word.
+fn without_space(text: &str, span: Range<usize>) -> Range<usize> {
+    let rest = text.get(span.start..).unwrap_or_default().trim_start();
+    let start = text.len() - rest.len();
+    if span.is_empty() || start < span.end {
+        return start.min(span.end)..span.end;
+    }
+    start..start + rest.chars().next().map_or(0, char::len_utf8)
 }
 
 #[cfg(test)]
@@ -322,26 +369,6 @@ mod tests {
         let again = directory.path().join("again.json");
         read.save(&again).unwrap();
         assert_eq!(fs::read(path).unwrap(), fs::read(again).unwrap());
-    }
-
-    #[test]
-    fn sentencepiece_words_begin_with_their_mark() {
-        let json = r#"{"version":"1.0","added_tokens":[],"normalizer":null,
-            "pre_tokenizer":{"type":"Metaspace","replacement":"▁","prepend_scheme":"always"},
-            "post_processor":null,"decoder":null,
-            "model":{"type":"Unigram","unk_id":2,"vocab":[["<pad>",0.0],["</s>",0.0],["<unk>",0.0],
-            ["▁red",-1.0],["▁squ",-1.0],["are",-1.0]]}}"#;
-        let tokenizer = Tokenizer::from_json(json.as_bytes()).unwrap();
-        assert_eq!(
-            tokenizer.vocabulary(),
-            Vocabulary { size: 6, pad: 0, begin: 0, end: 1 },
-            "T5 begins with padding"
-        );
-        let ids = tokenizer.encode("red square", 16).unwrap().ids;
-        assert_eq!(ids, [0, 3, 4, 5, 1]);
-        let words = tokenizer.words(&ids);
-        assert_eq!(words[0], Word { text: "red".into(), token_range: 1..2 });
-        assert_eq!(words[1], Word { text: "square".into(), token_range: 2..4 });
     }
 
     #[test]

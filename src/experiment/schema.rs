@@ -126,7 +126,10 @@ impl Default for ShapesDirectory {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TokenizerConfig {
-    /// A `tokenizer.json`; left out, a lower-casing WordPiece is trained on the texts of the sources.
+    /// A `tokenizer.json` of Hugging Face (WordPiece as BERT's, Unigram as T5's), or a SentencePiece
+    /// `.model` of type Unigram (T5's `spiece.model`); told apart by content. Padding must be id 0;
+    /// without a begin token, texts begin with padding, as T5's do. Left out, a lower-casing
+    /// WordPiece is trained on the texts of the sources.
     pub file: Option<PathBuf>,
     /// Size of a trained vocabulary, at most.
     pub vocabulary_size: usize,

@@ -32,7 +32,7 @@ impl DryRun {
         let device = sources::seeded_device(experiment)?.autodiff();
         sources::ensure_shapes(&experiment.data)?;
         let train = sources::load_split(&experiment.data, &experiment.data.splits.train)?;
-        let tokenizer = sources::tokenizer(&experiment.data, &train)?;
+        let tokenizer = sources::tokenizer(experiment, &train)?;
         let vocabulary = tokenizer.vocabulary();
         let parameters = count_parameters(&experiment.model.init(vocabulary, &device));
         let collator = sources::collator(experiment, tokenizer);

@@ -98,7 +98,7 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     let validation = sources::load_split(&experiment.data, &experiment.data.splits.validation)?;
     let tokenizer = match state {
         Some(_) => Tokenizer::from_file(run.tokenizer())?,
-        None => sources::tokenizer(&experiment.data, &train)?,
+        None => sources::tokenizer(experiment, &train)?,
     };
     tokenizer.save(run.tokenizer())?;
     write_atomically(&run.experiment(), experiment::to_toml(experiment)?.as_bytes())?;

@@ -6,9 +6,10 @@ use crate::data::collate::Collator;
 use crate::data::shapes;
 use crate::data::source::Source;
 use crate::data::tokenizer::Tokenizer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::experiment::schema::DataConfig;
+use crate::model::language::LanguageConfig;
 
 /// Makes the `shapes` world of the experiment, if it has one and it is not there yet.
 ///
@@ -41,11 +42,42 @@ pub fn load_split(data: &DataConfig, split: &str) -> Result<Vec<Source>> {
 /// Reads the tokenizer of the experiment, or trains one on texts and prompts of the training split.
 ///
 /// # Errors
-/// What [`Tokenizer::from_file`] and [`Tokenizer::train`] find.
-pub fn tokenizer(data: &DataConfig, train: &[Source]) -> Result<Tokenizer> {
-    if let Some(file) = &data.tokenizer.file {
-        return Tokenizer::from_file(file);
-    }
+/// What [`Tokenizer::from_file`] and [`Tokenizer::train`] find; [`Error::Format`] or
+/// [`Error::Usage`] where the language model is said to have fewer words than the tokenizer.
+pub fn tokenizer(experiment: &Experiment, train: &[Source]) -> Result<Tokenizer> {
+    let data = &experiment.data;
+    let tokenizer = match &data.tokenizer.file {
+        Some(file) => Tokenizer::from_file(file)?,
+        None => trained_tokenizer(data, train)?,
+    };
+    check_table(experiment, tokenizer.vocabulary().size)?;
+    Ok(tokenizer)
+}
+
+/// Refuses a tokenizer with more ids than the table of words has rows by the experiment.
+fn check_table(experiment: &Experiment, num_ids: usize) -> Result<()> {
+    let LanguageConfig::T5(language) = &experiment.model.language else { return Ok(()) };
+    let Some(num_words) = language.num_words.filter(|&num_words| num_words < num_ids) else {
+        return Ok(());
+    };
+    let problem = format!(
+        "the tokenizer has {num_ids} ids, but by `model.language.num_words` the model has only \
+         {num_words} words"
+    );
+    let more = format!("set model.language.num_words to {num_ids} or more");
+    Err(match &experiment.data.tokenizer.file {
+        Some(file) => {
+            let help = format!("Give the tokenizer that belongs to the model, or {more}.");
+            Error::format(file, problem, help)
+        }
+        None => {
+            let help = format!("Set data.tokenizer.vocabulary_size to {num_words}, or {more}.");
+            Error::Usage { problem, help }
+        }
+    })
+}
+
+fn trained_tokenizer(data: &DataConfig, train: &[Source]) -> Result<Tokenizer> {
     let texts = train.iter().flat_map(Source::texts);
     let prompts = train.iter().map(|source| source.config.prompt.as_str());
     // A prompt seen once would be spelled letter by letter; it comes with every text.

@@ -10,12 +10,14 @@ use super::file::TensorFile;
 use super::layout::{self, Fitted, LAYOUTS};
 use super::load::{self, LoadReport};
 use crate::error::{Error, Result};
-use crate::model::language::Vocabulary;
+use crate::model::language::{LanguageModel, Vocabulary};
 use crate::model::pixel_llm::{PixelLlm, PixelLlmConfig};
 use crate::model::vision::Resampling;
 
 /// The tables of words in our whole model, by the kind of its language model.
-const WORDS: [&str; 2] = ["language.Git.words.weight", "language.T5.t5.words.weight"];
+const WORDS: [&str; 2] = [GIT_WORDS, T5_WORDS];
+const GIT_WORDS: &str = "language.Git.words.weight";
+const T5_WORDS: &str = "language.T5.t5.words.weight";
 
 /// How a file is read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -73,6 +75,7 @@ fn read(
     model: &mut PixelLlm,
     options: &ImportOptions<'_>,
 ) -> Result<Imported> {
+    check_words(file, fitted, model)?;
     let scope: Vec<&str> = fitted.components.iter().map(|component| component.ours).collect();
     let resampling = |parameter: &str| resampling(config, parameter);
     let report = load::load(model, file, |name| fitted.targets(name), &scope, resampling)?;
@@ -102,7 +105,7 @@ pub fn to_file(
     let file = TensorFile::open(path)?;
     let fitted = fit(&file, options)?;
     // Parameters are made when they are first needed: those that are not loaded never are.
-    let size = vocabulary_size(&file, &fitted).unwrap_or(1);
+    let size = num_words(&file, &fitted, &WORDS).unwrap_or(1);
     let vocabulary = Vocabulary { size, pad: 0, begin: 0, end: 0 };
     let mut model = config.init(vocabulary, device);
     let imported = read(&file, &fitted, config, &mut model, options)?;
@@ -121,11 +124,29 @@ pub fn to_file(
     Ok(imported)
 }
 
-/// Rows of the table of words, where the file has one.
-fn vocabulary_size(file: &TensorFile, fitted: &Fitted) -> Option<usize> {
+/// Refuses a file for another tokenizer: a language model cannot start from the words of another.
+fn check_words(file: &TensorFile, fitted: &Fitted, model: &PixelLlm) -> Result<()> {
+    let (table, is_t5) = match model.language() {
+        LanguageModel::Git(_) => (GIT_WORDS, false),
+        LanguageModel::T5(_) => (T5_WORDS, true),
+    };
+    let size = model.language().vocabulary().size;
+    let Some(rows) = num_words(file, fitted, &[table]).filter(|&rows| rows != size) else {
+        return Ok(());
+    };
+    let problem = format!("its table of words has {rows} rows, but that of the model has {size}");
+    let mut help = "Give the tokenizer of these weights as data.tokenizer.file".to_string();
+    if is_t5 {
+        help += &format!(", and set model.language.num_words to {rows}");
+    }
+    Err(Error::format(&file.path, problem, help + "."))
+}
+
+/// Rows of the table of words, where the file has one of `tables`.
+fn num_words(file: &TensorFile, fitted: &Fitted, tables: &[&str]) -> Option<usize> {
     file.tensors.iter().find_map(|(name, tensor)| {
         let targets = fitted.targets(name);
-        let words = targets.iter().find(|target| WORDS.contains(&target.path.as_str()))?;
+        let words = targets.iter().find(|target| tables.contains(&target.path.as_str()))?;
         words.shape(&tensor.shape).ok()?.first().copied()
     })
 }

@@ -140,6 +140,22 @@ mod tests {
     }
 
     #[test]
+    fn a_begin_that_is_padding_hides_no_words() {
+        let t5 = Vocabulary { size: 10, pad: 0, begin: 0, end: 1 };
+        // A text, one that was cut before its end, an empty one.
+        let tokens = [[[0, 5, 6, 1, 0], [0, 5, 6, 7, 8], [0, 1, 0, 0, 0]]];
+        let selected = |selection| {
+            let tokens = Tensor::<3, Int>::from_data(tokens, &Device::flex());
+            let selected = select_tokens(tokens, &t5, selection);
+            selected.into_data().try_to_vec::<f32>().unwrap()
+        };
+        let words = selected(TokenSelection::Words);
+        assert_eq!(words, [0., 1., 1., 0., 0., 0., 1., 1., 1., 1., 0., 0., 0., 0., 0.]);
+        let last = selected(TokenSelection::LastWord);
+        assert_eq!(last, [0., 0., 1., 0., 0., 0., 0., 0., 0., 0., 0., 0., 0., 0., 0.]);
+    }
+
+    #[test]
     fn the_error_is_a_mean_over_coordinates_of_tokens_with_a_target() {
         let device = Device::flex();
         let predicted = Tensor::<5>::zeros([1, 1, 3, 2, 2], &device);

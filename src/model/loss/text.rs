@@ -82,9 +82,18 @@ mod tests {
         let tokens =
             Tensor::<3, Int>::from_data([[[1, 1, 2, 0], [1, 1, 2, 0], [1, 2, 0, 0]]], &device);
         let valid = Tensor::<2>::from_data([[1.0, 0.0, 1.0]], &device);
-        let loss = text_loss(logits.clone(), tokens.clone(), valid, &VOCABULARY, 0.0);
+        let loss = text_loss(logits.clone(), tokens.clone(), valid.clone(), &VOCABULARY, 0.0);
         // −log softmax of a logit that is 5 below the largest of three.
         let expected = 5.0 + (1.0 + 2.0 * (-5f32).exp()).ln();
+        assert!((loss.into_scalar::<f32>() - expected).abs() < 1e-5);
+
+        // T5's begin is its padding: never a target, so that the first word counts all the same.
+        let t5 = Vocabulary { size: 3, pad: 0, begin: 0, end: 2 };
+        let tokens = tokens.mask_fill(
+            Tensor::<3, Int>::from_data([[[1, 0, 0, 0]; 3]], &device).equal_elem(1),
+            t5.begin,
+        );
+        let loss = text_loss(logits.clone(), tokens.clone(), valid, &t5, 0.0);
         assert!((loss.into_scalar::<f32>() - expected).abs() < 1e-5);
 
         let none = Tensor::zeros([1, 3], &device);
