@@ -29,6 +29,12 @@ impl Generated {
     }
 }
 
+/// Written texts `[B, N, L]` as texts to read: what stands behind the first end is padding.
+pub fn pad_behind_end(tokens: Tensor<3, Int>, vocabulary: &Vocabulary) -> Tensor<3, Int> {
+    let ends = tokens.clone().equal_elem(vocabulary.end).int().cumsum(2);
+    tokens.mask_fill(ends.greater_elem(1), vocabulary.pad)
+}
+
 /// Takes the most probable token at each step, the same never twice in a row. The last of
 /// `max_tokens` is always an end; more tokens than the model has positions cannot be asked for.
 ///

@@ -20,11 +20,28 @@ pub struct LocationConfig {
     pub points_per_side: i64,
     /// Whether the points are in the middles of as many cells of the box rather than from edge to edge.
     pub point_offset: bool,
+    /// What coordinates are a share of.
+    pub reference_size: ReferenceSize,
+}
+
+/// What coordinates are a share of. Without a size of its own, the input of an encoder is the canvas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReferenceSize {
+    /// The canvas, in whose pixels they are.
+    Canvas,
+    /// The input of the image encoders, though they are in pixels of the canvas (the reference).
+    EncoderInput,
 }
 
 impl Default for LocationConfig {
     fn default() -> Self {
-        Self { width: 256, points_per_side: 2, point_offset: false }
+        Self {
+            width: 256,
+            points_per_side: 2,
+            point_offset: false,
+            reference_size: ReferenceSize::Canvas,
+        }
     }
 }
 
@@ -224,7 +241,12 @@ mod tests {
         assert_eq!(token(1, 0), token(1, 3));
         assert_eq!(token(1, 4), vector(encoder.not_a_point.val().squeeze_dim(0)));
         for (points_per_side, expected) in [(-1, 3), (1, 2), (3, 10)] {
-            let config = LocationConfig { width: 8, points_per_side, point_offset: true };
+            let config = LocationConfig {
+                width: 8,
+                points_per_side,
+                point_offset: true,
+                ..LocationConfig::default()
+            };
             let tokens = config.init(&device).boxes(Tensor::ones([1, 2, 4], &device), 16);
             assert_eq!(tokens.dims(), [1, 2, expected, 8]);
         }

@@ -119,6 +119,19 @@ impl VisionConfig {
         eva + self.sam.as_ref().map_or(0, |sam| sam.output_channels)
     }
 
+    /// Sides of the encoders' inputs for a canvas of `canvas_px` pixels: of all of them, as prompts see
+    /// them, and of SAM.
+    pub fn input_px(&self, canvas_px: usize) -> InputSides {
+        let eva = self.eva.as_ref().map(|eva| eva.input_px.unwrap_or(canvas_px));
+        let sam = self.sam.as_ref().map(|sam| sam.input_px.unwrap_or(canvas_px));
+        let mut sides = [eva, sam].into_iter().flatten();
+        let fused = match self.fusion {
+            FusionGrid::First => sides.next(),
+            FusionGrid::Largest => sides.max(),
+        };
+        InputSides { fused: fused.unwrap_or(canvas_px), sam: sam.unwrap_or(canvas_px) }
+    }
+
     /// Builds the encoders on `device`.
     pub fn init(&self, device: &Device) -> Vision {
         Vision {
@@ -129,6 +142,15 @@ impl VisionConfig {
             fusion: self.fusion,
         }
     }
+}
+
+/// Sides of inputs in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InputSides {
+    /// The largest, or that of the first encoder where the fused map has its grid.
+    pub fused: usize,
+    /// Of SAM.
+    pub sam: usize,
 }
 
 /// A convolutional stem halves the grid until one cell is a patch.
@@ -173,6 +195,15 @@ pub struct VisionFeatures {
 }
 
 impl Vision {
+    /// The same with encoders that no gradient reaches.
+    pub fn freeze(self, eva: bool, sam: bool) -> Self {
+        Self {
+            eva: self.eva.map(|encoder| if eva { encoder.no_grad() } else { encoder }),
+            sam: self.sam.map(|encoder| if sam { encoder.no_grad() } else { encoder }),
+            ..self
+        }
+    }
+
     /// # Shapes
     /// - `images`: `[B, 3, S, S]`, RGB 0–255
     /// - `padding_mask`: `[B, S, S]`, 1 on the image, 0 on the padding

@@ -89,7 +89,17 @@ impl T5Language {
     /// - `visual`: `[R, Q, visual width]`
     /// - `context`: `[R, C]`, padded
     pub fn begin(&self, visual: Tensor<3>, context: Option<Tensor<2, Int>>) -> T5State {
-        self.t5.begin(self.visual_projection.forward(visual), context)
+        self.begin_projected(self.project(visual), context)
+    }
+
+    /// Visual tokens `[R, Q, visual width]` to the width of words, `[R, Q, D]`.
+    pub fn project(&self, visual: Tensor<3>) -> Tensor<3> {
+        self.visual_projection.forward(visual)
+    }
+
+    /// As [`Self::begin`], of what [`Self::project`] gave.
+    pub fn begin_projected(&self, visual: Tensor<3>, context: Option<Tensor<2, Int>>) -> T5State {
+        self.t5.begin(visual, context)
     }
 
     /// As [`T5::read`].
