@@ -17,6 +17,7 @@
 //! | [`decoding`] | greedy decoding and beam search |
 //! | [`places`] | token rules, points and boxes, maps and pixels |
 //! | [`t5`] | T5 with adapters |
+//! | [`whole_model`] | the whole model |
 
 mod box_decoder;
 mod box_parts;
@@ -35,6 +36,7 @@ mod segment_anything;
 mod t5;
 pub mod vectors;
 mod vision;
+mod whole_model;
 
 use std::path::{Path, PathBuf};
 
@@ -69,6 +71,7 @@ const COMPONENTS: &[(&str, Component)] = &[
     ("mask_adapter", masks::adapter),
     ("t5", t5::t5),
     ("visual_projection", t5::visual_projection),
+    ("pixel_llm", whole_model::whole),
 ];
 
 /// Public checkpoints with what their own implementation makes of them: folders, by what their name

@@ -12,7 +12,7 @@ use crate::model::vision::sam::SamConfig;
 use crate::weights::{eva, sam};
 
 /// Images `[B, H, W, 3]` → `[B, 3, H, W]`, and back for maps.
-fn channels_first(images: Tensor<4>) -> Tensor<4> {
+pub(super) fn channels_first(images: Tensor<4>) -> Tensor<4> {
     images.permute([0, 3, 1, 2])
 }
 
@@ -128,6 +128,7 @@ pub(super) struct SamSettings {
     embed_dim: usize,
     depth: usize,
     num_heads: usize,
+    #[serde(default = "sam_mlp_ratio")]
     mlp_ratio: f64,
     out_chans: usize,
     window_size: usize,
@@ -136,6 +137,10 @@ pub(super) struct SamSettings {
     #[serde(default)]
     #[allow(dead_code)]
     drop_path_rate: f64,
+}
+
+fn sam_mlp_ratio() -> f64 {
+    SamConfig::default().mlp_ratio
 }
 
 impl SamSettings {
