@@ -43,6 +43,7 @@ pub(super) struct EvaSettings {
     embed_dim: usize,
     depth: usize,
     num_heads: usize,
+    #[serde(default = "eva_mlp_ratio")]
     mlp_ratio: f64,
     #[serde(default = "yes")]
     use_ln_post: bool,
@@ -63,6 +64,10 @@ fn yes() -> bool {
 
 fn minus_one() -> f64 {
     -1.0
+}
+
+fn eva_mlp_ratio() -> f64 {
+    EvaConfig::default().mlp_ratio
 }
 
 impl EvaSettings {

@@ -40,9 +40,11 @@ pub struct PixelLlmConfig {
     pub language: LanguageConfig,
     /// Point head; `false` for a model that says where nothing is.
     pub points: Option<PointConfig>,
-    /// Box decoder, which finds the boxes to describe; `false` for none.
+    /// Box decoder, which finds the boxes to describe; `false` for none. `pixelllm train` leaves it as it
+    /// is.
     pub boxes: Option<BoxDecoderConfig>,
-    /// Mask branch, which needs `[model.vision.sam]`; `false` for none.
+    /// Mask branch, which needs `[model.vision.sam]`; `false` for none. `pixelllm train` leaves it as it
+    /// is.
     pub masks: Option<MaskConfig>,
 }
 
@@ -273,8 +275,10 @@ mod tests {
     use crate::model::vision::eva::EvaConfig;
     use crate::model::vision::sam::SamConfig;
 
-    fn tiny() -> PixelLlm {
-        let config = PixelLlmConfig {
+    pub(super) const VOCABULARY: Vocabulary = Vocabulary { size: 10, pad: 0, begin: 1, end: 2 };
+
+    pub(super) fn tiny_config() -> PixelLlmConfig {
+        PixelLlmConfig {
             canvas_px: 16,
             vision: VisionConfig {
                 eva: Some(EvaConfig {
@@ -322,10 +326,35 @@ mod tests {
             points: Some(PointConfig { hidden_width: 16, ..PointConfig::default() }),
             boxes: None,
             masks: None,
-        };
+        }
+    }
+
+    fn tiny() -> PixelLlm {
+        let config = tiny_config();
         assert_eq!(config.validate(), []);
-        let device = Device::flex();
-        config.init(Vocabulary { size: 10, pad: 0, begin: 1, end: 2 }, &device)
+        config.init(VOCABULARY, &Device::flex())
+    }
+
+    #[test]
+    fn masks_need_sam_and_widths_that_fit() {
+        let masks = Some(MaskConfig::default());
+        let config = PixelLlmConfig { masks: masks.clone(), ..tiny_config() };
+        assert!(config.validate().iter().any(|one| one.key == "masks.decoder.width"));
+        let vision = VisionConfig { sam: None, ..tiny_config().vision };
+        let config = PixelLlmConfig { vision, masks, ..tiny_config() };
+        let keys: Vec<_> = config.validate().into_iter().map(|one| one.key).collect();
+        assert_eq!(keys, ["masks.decoder"]);
+    }
+
+    #[test]
+    fn coordinates_may_be_shares_of_what_the_encoders_read() {
+        let mut config = tiny_config();
+        config.vision.eva.iter_mut().for_each(|eva| eva.input_px = Some(12));
+        config.vision.sam.iter_mut().for_each(|sam| sam.input_px = Some(8));
+        let sides = |config: &PixelLlmConfig| config.init(VOCABULARY, &Device::flex()).reference_px;
+        assert_eq!(sides(&config), InputSides { fused: 16, sam: 16 });
+        config.location.reference_size = ReferenceSize::EncoderInput;
+        assert_eq!(sides(&config), InputSides { fused: 12, sam: 8 });
     }
 
     #[test]

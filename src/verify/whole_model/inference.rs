@@ -9,7 +9,6 @@ use super::super::decoding::if_filled;
 use super::rows::Rows;
 use super::{Case, Images};
 use crate::error::Result;
-use crate::geometry::BoundingBox;
 use crate::model::heads::boxes::nms::Detection;
 use crate::model::heads::boxes::rescoring::{Captioned, rescore};
 use crate::model::language::beam::BeamConfig;
@@ -81,6 +80,12 @@ impl Run {
         format!("{}.{name}", self.name)
     }
 
+    /// Whether the file has the output `name` of this run.
+    fn has(&self, case: &Case<'_>, name: &str) -> bool {
+        let name = self.named(name);
+        case.vectors.output_names().any(|one| one == name)
+    }
+
     /// Every output.
     pub(super) fn outputs(&self, case: &Case<'_>) -> Result<Vec<Produced>> {
         let images = case.images(&self.batch)?;
@@ -108,21 +113,17 @@ impl Run {
         Ok(produced)
     }
 
-    /// Boxes, where the model finds them, and texts about them or the prompts of the file.
+    /// Boxes, where the model is to find them (which the file says by having them as outputs), and texts about them or the prompts of the file.
     fn write(
         &self,
         case: &Case<'_>,
         images: &Images,
         rows: &Rows,
     ) -> Result<(Found, Option<Tensor<3, Int>>)> {
-        let detections = case.model.detect(&images.features);
+        let detects = self.has(case, "num_detections") || self.has(case, "detection_scores");
+        let detections = case.model.detect(&images.features).filter(|_| detects);
         let prompts = match &detections {
-            Some(detections) => {
-                let boxes = |found: &Vec<Detection>| -> Vec<BoundingBox> {
-                    found.iter().map(|one| one.bounding_box).collect()
-                };
-                tensor_of(&detections.iter().map(boxes).collect::<Vec<_>>(), &case.device)
-            }
+            Some(detections) => boxes_of(detections, case),
             None => case.needed(rows.prompts.clone(), "`prompt_boxes`")?,
         };
         let [_, count, _] = prompts.dims();
@@ -228,12 +229,7 @@ impl Run {
         let vocabulary = settings.vocabulary();
         found.text = pad_behind_end(found.text.clone(), &vocabulary);
         let features = case.model.read_text(found.visual.clone(), context, found.text.clone());
-        let mut boxes = found.detections.as_ref().map(|detections| {
-            let boxes = |found: &Vec<Detection>| -> Vec<BoundingBox> {
-                found.iter().map(|one| one.bounding_box).collect()
-            };
-            tensor_of(&detections.iter().map(boxes).collect::<Vec<_>>(), &case.device)
-        });
+        let mut boxes = found.detections.as_ref().map(|found| boxes_of(found, case));
         if let Some(points) = case.model.points(features.clone()) {
             let points = to_absolute(points, image_sizes(images.padding_mask.clone()));
             let selected = self.selected(case, &found.text);
@@ -266,6 +262,13 @@ impl Run {
 
     /// The tokens whose points make the box of a text.
     fn selected(&self, case: &Case<'_>, text: &Tensor<3, Int>) -> Tensor<3, Bool> {
-        case.rules.other(text.clone()).greater_elem(0.0)
+        case.rules.in_others(text.clone()).greater_elem(0.0)
     }
+}
+
+/// The boxes that were found, `[B, N, 4]`.
+fn boxes_of(found: &[Vec<Detection>], case: &Case<'_>) -> Tensor<3> {
+    let of_image =
+        |found: &Vec<Detection>| found.iter().map(|one| one.bounding_box).collect::<Vec<_>>();
+    tensor_of(&found.iter().map(of_image).collect::<Vec<_>>(), &case.device)
 }

@@ -24,7 +24,8 @@ use crate::model::pixel_llm::PixelLlm;
 use crate::model::vision::VisionFeatures;
 use crate::weights::layout;
 use crate::weights::name_map::CompiledMap;
-use settings::{Settings, TokenRules};
+use rows::TokenRules;
+use settings::Settings;
 
 /// A model of a file, on a device.
 struct Case<'a> {

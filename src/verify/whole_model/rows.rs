@@ -6,6 +6,8 @@ use super::super::boxes::numbers;
 use super::super::compare::{Produced, Tolerance};
 use super::Case;
 use crate::error::Result;
+use crate::model::language::Vocabulary;
+use crate::model::loss::token_rule::TokenRule;
 use crate::model::places::{border_grid, box_points, grid_tensor};
 
 /// Inputs of a batch that are read; any other is refused.
@@ -41,6 +43,26 @@ pub(super) struct Rows {
     pub(super) boxes: Option<Tensor<3>>,
     /// Where each token is, in pixels of the canvas: `[B, N, L, P, 2]`.
     pub(super) points: Option<Tensor<5>>,
+}
+
+/// Which tokens have a place.
+#[derive(Debug)]
+pub(super) struct TokenRules {
+    pub(super) traced: TokenRule,
+    pub(super) other: TokenRule,
+    pub(super) vocabulary: Vocabulary,
+}
+
+impl TokenRules {
+    /// Those of texts `[B, N, L]` without a trace, 1 or 0.
+    pub(super) fn in_others(&self, text: Tensor<3, Int>) -> Tensor<3> {
+        self.other.select(text, &self.vocabulary).float()
+    }
+
+    /// Those of texts with a trace, 1 or 0.
+    pub(super) fn in_traced(&self, text: Tensor<3, Int>) -> Tensor<3> {
+        self.traced.select(text, &self.vocabulary).float()
+    }
 }
 
 impl Case<'_> {

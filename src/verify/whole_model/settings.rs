@@ -1,6 +1,5 @@
 //! Settings of the reference's whole model.
 
-use burn::tensor::{Int, Tensor};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -13,6 +12,7 @@ use super::super::prompt::AdapterSettings;
 use super::super::t5::{T5Settings, VisualProjectionSettings};
 use super::super::vectors::Vectors;
 use super::super::vision::{EvaSettings, SamSettings};
+use super::rows::TokenRules;
 use crate::error::Result;
 use crate::model::heads::boxes::BoxDecoderConfig;
 use crate::model::heads::boxes::box_coding::BoxCoding;
@@ -24,6 +24,7 @@ use crate::model::language::{LanguageConfig, Vocabulary};
 use crate::model::loss::point::PointDistance;
 use crate::model::loss::token_rule::TokenRule;
 use crate::model::pixel_llm::PixelLlmConfig;
+use crate::model::places::border_grid;
 use crate::model::prompt::adapter::PromptFeatures;
 use crate::model::prompt::location::{LocationConfig, ReferenceSize};
 use crate::model::vision::eva::EvaConfig;
@@ -178,7 +179,11 @@ impl Settings {
                 NONE => None,
                 "mlp_point_predictor" => {
                     let args = &self.point_predictor_args;
-                    Some(self.needed(vectors, "point_predictor_args", args)?.config(vectors)?)
+                    let config = self.needed(vectors, "point_predictor_args", args)?;
+                    let config = config.config(vectors)?;
+                    let grid = border_grid(self.gt_box_points_per_side, 1, false).len();
+                    vectors.require("num_output_points", &config.num_points, &grid)?;
+                    Some(config)
                 }
                 other => return Err(self.unknown(vectors, "point_predictor_name", other)),
             },
@@ -371,26 +376,6 @@ impl Settings {
     /// What the grid of a box's points has per side where it has an offset; else 0.
     pub(super) fn offset_points_per_side(&self) -> i64 {
         if self.gt_box_point_with_offset { self.gt_box_points_per_side } else { 0 }
-    }
-}
-
-/// Which tokens have a place.
-#[derive(Debug)]
-pub(super) struct TokenRules {
-    traced: TokenRule,
-    other: TokenRule,
-    vocabulary: Vocabulary,
-}
-
-impl TokenRules {
-    /// Those of texts `[B, N, L]` without a trace, 1 or 0.
-    pub(super) fn other(&self, text: Tensor<3, Int>) -> Tensor<3> {
-        self.other.select(text, &self.vocabulary).float()
-    }
-
-    /// Those of texts with a trace.
-    pub(super) fn traced(&self, text: Tensor<3, Int>) -> Tensor<3> {
-        self.traced.select(text, &self.vocabulary).float()
     }
 }
 

@@ -103,8 +103,8 @@ impl Step<'_> {
         let share = self.share("proposal_loss_valid_mask")?;
         self.lose("det_loss", loss, self.case.settings.det_loss_weight, share);
         let rows = self.matched(rows, &found, &annotated)?;
-        for (name, values) in [("gt_boxes", rows.boxes.clone())] {
-            values.into_iter().for_each(|values| self.add(name, values, Tolerance::PIXELS));
+        if let Some(boxes) = rows.boxes.clone() {
+            self.add("gt_boxes", boxes, Tolerance::PIXELS);
         }
         let named = |name: &str| format!("{}.{name}", self.prefix);
         let classes =
@@ -210,11 +210,11 @@ impl Step<'_> {
         let Some(points) = case.model.points(read.features.clone()) else { return Ok(None) };
         let predicted = to_absolute(points, image_sizes(images.padding_mask.clone()));
         let rules = &case.rules;
-        let mut selected = rules.other(read.text.clone());
+        let mut selected = rules.in_others(read.text.clone());
         if let Some(points) = &rows.points {
             let [batch, count, _] = selected.dims();
             let traced = is_traced(&points.clone().narrow(1, 0, count)).reshape([batch, 1, 1]);
-            let own = rules.traced(read.text.clone());
+            let own = rules.in_traced(read.text.clone());
             selected = own * traced.clone() + selected * (traced.neg() + 1.0);
         }
         let target = case.target_points(rows, settings.max_caption_length);
