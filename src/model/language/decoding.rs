@@ -29,7 +29,7 @@ impl Generated {
     }
 }
 
-/// Written texts `[B, N, L]` as texts to read: what stands behind the first end is padding.
+/// Written texts `[B, N, L]`, filled up with ends, as texts to read: from the second end on, padding.
 pub fn pad_behind_end(tokens: Tensor<3, Int>, vocabulary: &Vocabulary) -> Tensor<3, Int> {
     let ends = tokens.clone().equal_elem(vocabulary.end).int().cumsum(2);
     tokens.mask_fill(ends.greater_elem(1), vocabulary.pad)
@@ -89,5 +89,20 @@ pub fn greedy_by(
         tokens: Tensor::cat(tokens, 1),
         log_probs: Tensor::cat(log_probs, 1),
         features: Tensor::cat(features, 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_end_stays_and_from_the_second_on_is_padding() {
+        let device = Device::flex();
+        let vocabulary = Vocabulary { size: 8, pad: 0, begin: 1, end: 2 };
+        let texts = [[[1, 5, 2, 2, 2], [1, 5, 6, 7, 2], [1, 2, 4, 2, 3]]];
+        let read = pad_behind_end(Tensor::<3, Int>::from_data(texts, &device), &vocabulary);
+        let expected = [1, 5, 2, 0, 0, 1, 5, 6, 7, 2, 1, 2, 4, 0, 0];
+        assert_eq!(read.into_data().iter::<i64>().collect::<Vec<_>>(), expected);
     }
 }

@@ -75,8 +75,20 @@ impl PixelLlmConfig {
             of("points", self.points.as_ref().map(PointConfig::validate).unwrap_or_default()),
             of("boxes", self.boxes.as_ref().map(BoxDecoderConfig::validate).unwrap_or_default()),
             of("masks", self.masks.as_ref().map(|masks| self.check(masks)).unwrap_or_default()),
+            self.unprojected().into_iter().collect(),
         ]
         .concat()
+    }
+
+    /// Visual tokens that are not projected have the width of words already.
+    fn unprojected(&self) -> Option<ConfigProblem> {
+        let LanguageConfig::T5(t5) = &self.language else { return None };
+        let (found, wanted) = (self.adapter.output_width, t5.dimensions().width);
+        (!t5.visual_projection && found != wanted).then(|| ConfigProblem {
+            key: "adapter.output_width".into(),
+            problem: format!("words have a width of {wanted}, and nothing projects to it"),
+            allowed: format!("{wanted}, or language.visual_projection = true"),
+        })
     }
 
     /// What is wrong with the mask branch in this model.

@@ -26,7 +26,7 @@ use crate::model::loss::token_rule::TokenRule;
 use crate::model::pixel_llm::PixelLlmConfig;
 use crate::model::places::border_grid;
 use crate::model::prompt::adapter::PromptFeatures;
-use crate::model::prompt::location::{LocationConfig, ReferenceSize};
+use crate::model::prompt::location::{BoxTokens, LocationConfig, ReferenceSize};
 use crate::model::vision::eva::EvaConfig;
 use crate::model::vision::sam::SamConfig;
 use crate::model::vision::{FusionGrid, VisionConfig};
@@ -171,6 +171,10 @@ impl Settings {
                 width,
                 points_per_side: self.box_points_per_side,
                 point_offset: self.box_point_with_offset,
+                box_tokens: match self.prompt_use_box_rate {
+                    0.0 => BoxTokens::Points,
+                    _ => BoxTokens::Corners,
+                },
                 reference_size: ReferenceSize::EncoderInput,
             },
             adapter,
@@ -207,7 +211,8 @@ impl Settings {
         name("prompt_encoder_name", &self.prompt_encoder_name, "sam_prompt_encoder")?;
         name("prompt_adapter_name", &self.prompt_adapter_name, "sam_prompt_adapter")?;
         vectors.require("prompt_drop_rate", &self.prompt_drop_rate, &0.0)?;
-        vectors.require("prompt_use_box_rate", &self.prompt_use_box_rate, &1.0)?;
+        let drawn = self.prompt_use_box_rate > 0.0 && self.prompt_use_box_rate < 1.0;
+        vectors.require("boxes told by their corners by chance", &drawn, &false)?;
         vectors.require("use_roi_box_in_training", &self.use_roi_box_in_training, &false)
     }
 
@@ -268,7 +273,6 @@ impl Settings {
             let config = settings.config(vectors)?;
             return Ok(LanguageConfig::Git(GitConfig { dropout: 0.0, ..config }));
         }
-        vectors.require("visual_project_layers_name", &projection, &"linear")?;
         let mut values = self.needed(vectors, "t5_arch", &self.t5_arch)?.clone();
         if let (Some(values), Some(args)) =
             (values.as_object_mut(), self.text_decoder_args.as_object())
@@ -277,6 +281,10 @@ impl Settings {
         }
         let settings: T5Settings = part(vectors, &values)?;
         let config = settings.config(vectors)?;
+        if projection == NONE {
+            return Ok(LanguageConfig::T5(T5Config { visual_projection: false, ..config }));
+        }
+        vectors.require("visual_project_layers_name", &projection, &"linear")?;
         let args = &self.visual_project_layers_args;
         let args = self.needed(vectors, "visual_project_layers_args", args)?;
         let width = config.dimensions().width;
