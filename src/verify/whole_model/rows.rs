@@ -70,8 +70,7 @@ impl Case<'_> {
     pub(super) fn rows(&self, batch: &str) -> Result<Rows> {
         let prefix = format!("{batch}.");
         for name in self.vectors.input_names(&prefix) {
-            let kind = &name[prefix.len()..];
-            vectors_know(self, kind)?;
+            self.require_known(&name[prefix.len()..])?;
         }
         Ok(Rows {
             prompts: self.optional(batch, "prompt_boxes")?,
@@ -81,6 +80,15 @@ impl Case<'_> {
             boxes: self.optional(batch, "gt_boxes")?,
             points: self.optional(batch, "gt_point_coords")?,
         })
+    }
+
+    /// An error where a batch has an input of which nothing is built.
+    fn require_known(&self, kind: &str) -> Result<()> {
+        if KNOWN.contains(&kind) {
+            return Ok(());
+        }
+        let problem = format!("a batch has `{kind}`, of which nothing is built");
+        Err(self.vectors.problem(problem, "Is it a file of another version?"))
     }
 
     /// An input of a batch, where it has it.
@@ -161,12 +169,4 @@ pub(super) fn is_traced(points: &Tensor<5>) -> Tensor<1> {
 /// The flags of a batch's images.
 pub(super) fn flags(flags: &Option<Tensor<1>>) -> Option<Vec<bool>> {
     flags.as_ref().map(|flags| numbers(flags.clone()).into_iter().map(|flag| flag > 0.0).collect())
-}
-
-fn vectors_know(case: &Case<'_>, kind: &str) -> Result<()> {
-    if KNOWN.contains(&kind) {
-        return Ok(());
-    }
-    let problem = format!("a batch has `{kind}`, of which nothing is built");
-    Err(case.vectors.problem(problem, "Is it a file of another version?"))
 }
