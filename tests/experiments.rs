@@ -169,6 +169,13 @@ fn optional_tables_can_be_taken_away_and_brought_back() {
     assert_eq!(load("", &["model.vision.eva=false"]).model.vision.eva, None);
     let again = load("[model.vision]\nsam = false\n", &["model.vision.sam.activation=relu"]);
     assert_eq!(again.model.vision.sam.unwrap().activation, Activation::Relu);
+    let boxes = load("[model.boxes.detections]\ncount = 7\n", &["model.masks.decoder.depth=1"]);
+    assert_eq!(boxes.model.boxes.map(|boxes| boxes.detections.count), Some(7));
+    assert_eq!(boxes.model.masks.map(|masks| masks.decoder.depth), Some(1));
+    assert_eq!(load("", &["model.boxes=false"]).model.boxes, None);
+    let (message, help) = error("[model]\npoints = false\n", &[]);
+    assert!(message.starts_with("a.toml:2: `model.points`: nothing says where"), "{message}");
+    assert!(help.contains("describe only"), "{help}");
     let clip = "[optimizer]\nclip_gradient_norm = 1\n";
     assert_eq!(load(clip, &[]).optimizer.clip_gradient_norm, Some(1.0));
     let none = load(clip, &["optimizer.clip_gradient_norm=false"]);

@@ -8,6 +8,7 @@ use super::schema::{
     DataConfig, EvaluationConfig, Experiment, LossConfig, OptimizerConfig, ScheduleConfig,
     TrainingConfig,
 };
+use crate::data::sample::Task;
 use crate::data::source::SourceConfig;
 use crate::model::ConfigProblem;
 
@@ -26,12 +27,25 @@ impl Experiment {
         problems.extend(under("model", model::validate(&self.model)));
         let longest = self.model.language.max_text_tokens();
         problems.extend(under("data", data(&self.data, longest)));
+        problems.extend(self.without_points());
         problems.extend(under("training", training(&self.training)));
         problems.extend(under("optimizer", optimizer(&self.optimizer)));
         problems.extend(under("schedule", schedule(&self.schedule, self.training.max_steps)));
         problems.extend(under("losses", losses(&self.losses)));
         problems.extend(under("evaluation", evaluation(&self.evaluation)));
         problems
+    }
+}
+
+impl Experiment {
+    /// Narratives and expressions are about places.
+    fn without_points(&self) -> Option<ConfigProblem> {
+        let has_places = |source: &&SourceConfig| source.task != Task::Describe;
+        let source = self.data.sources.iter().find(has_places)?;
+        self.model.points.is_none().then(|| {
+            let found = format!("nothing says where, but {:?} is to be learnt", source.task.name());
+            problem("model.points", found, "[model.points], or sources that describe only")
+        })
     }
 }
 
@@ -187,7 +201,6 @@ fn evaluation(config: &EvaluationConfig) -> Vec<ConfigProblem> {
 mod tests {
     use super::*;
     use crate::data::formats::Format;
-    use crate::data::sample::Task;
     use crate::experiment::schema::ShapesDirectory;
 
     fn valid() -> Experiment {

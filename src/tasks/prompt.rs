@@ -108,7 +108,10 @@ impl Predictor {
     /// Where each token is, from its features `[R, L, D]`.
     pub(super) fn corners(&self, features: Tensor<3>) -> Vec<Vec<Corners>> {
         let [rows, length, width] = features.dims();
+        let device = features.device();
         let points = self.model.points(features.reshape([1, rows, length, width]));
+        // A model without a point head is taught nothing that asks for places.
+        let points = points.unwrap_or_else(|| Tensor::zeros([1, rows, length, 2, 2], &device));
         let point = |xy: &[f32]| Point { x: xy[0], y: xy[1] };
         let values = floats(points);
         let tokens: Vec<Corners> =

@@ -64,7 +64,9 @@ fn config(dropout: f64) -> PixelLlmConfig {
             dropout,
             ..GitConfig::default()
         }),
-        points: PointConfig { hidden_width: 16, ..PointConfig::default() },
+        points: Some(PointConfig { hidden_width: 16, ..PointConfig::default() }),
+        boxes: None,
+        masks: None,
     }
 }
 

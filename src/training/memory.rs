@@ -2,7 +2,8 @@
 //!
 //! Weights, gradients and AdamW's two moments are exact. Activations are counted from the sizes of
 //! the blocks: what a backward pass keeps of one, times how many there are. The real peak is some
-//! tens of per cent off either way; `docs/benchmarks.md` compares both.
+//! tens of per cent off either way; `docs/benchmarks.md` compares both. Training does not run the box
+//! decoder and the mask branch, so they have weights but no activations.
 
 use crate::data::batch::BatchDims;
 use crate::model::language::LanguageConfig;
@@ -50,18 +51,18 @@ fn block(tokens: usize, seen: usize, width: usize, hidden: usize, heads: usize) 
 }
 
 fn activations(config: &PixelLlmConfig, dims: BatchDims) -> usize {
-    let canvas = config.canvas_px;
+    let input_px = |side: Option<usize>| side.unwrap_or(config.canvas_px);
     let mut cells = 0;
     let mut sum = 0;
     if let Some(eva) = &config.vision.eva {
-        let grid = canvas / eva.patch_px;
+        let grid = input_px(eva.input_px) / eva.patch_px;
         let tokens = grid * grid + 1;
         let one = block(tokens, tokens, eva.width, eva.hidden_width(), eva.num_heads);
         sum += dims.images * eva.depth * one;
         cells = cells.max(grid * grid);
     }
     if let Some(sam) = &config.vision.sam {
-        let grid = canvas / sam.patch_px;
+        let grid = input_px(sam.input_px) / sam.patch_px;
         let tokens = grid * grid;
         let hidden = (sam.width as f64 * sam.mlp_ratio) as usize;
         for index in 0..sam.depth {

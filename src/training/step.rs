@@ -96,9 +96,9 @@ impl TrainingModel {
         let text = || self.text_loss(&batch, features.clone());
         let places = |selection| self.places(&batch, features.clone(), selection);
         let (text, places) = match task {
-            Task::Narrate => (Some(text()), Some(places(TokenSelection::Words))),
+            Task::Narrate => (Some(text()), places(TokenSelection::Words)),
             Task::Describe => (Some(text()), None),
-            Task::Locate => (None, Some(places(TokenSelection::LastWord))),
+            Task::Locate => (None, places(TokenSelection::LastWord)),
         };
         let distance = self.losses.point.distance;
         let point = places.clone().map(|places| places.distance(distance));
@@ -125,14 +125,20 @@ impl TrainingModel {
         )
     }
 
-    /// Where the words are said to be and where they are, in the unit of the point loss.
+    /// Where the words are said to be and where they are, in the unit of the point loss; `None` without
+    /// a point head.
     ///
     /// `features`: `[B, N, L, D]`
-    fn places(&self, batch: &Batch, features: Tensor<4>, selection: TokenSelection) -> Places {
+    fn places(
+        &self,
+        batch: &Batch,
+        features: Tensor<4>,
+        selection: TokenSelection,
+    ) -> Option<Places> {
         let vocabulary = self.model.language().vocabulary();
         let mask = select_tokens(batch.rows.text.clone(), &vocabulary, selection)
             * batch.row_valid.clone().unsqueeze_dim::<3>(2);
-        let predicted = self.model.points(features);
+        let predicted = self.model.points(features)?;
         let (predicted, target) = match self.losses.point.unit {
             PointUnit::Normalised => (predicted, batch.points.clone()),
             PointUnit::Pixels => (
@@ -140,7 +146,7 @@ impl TrainingModel {
                 to_pixels(batch.points.clone(), batch.sizes.clone()),
             ),
         };
-        Places { predicted, target, mask }
+        Some(Places { predicted, target, mask })
     }
 
     /// Where the model is.

@@ -116,7 +116,7 @@ impl DecoderSettings {
     }
 
     /// An error unless training looks at every proposal and annotated box, so that nothing is drawn.
-    fn require_no_draw(&self, vectors: &Vectors, annotated: usize) -> Result<()> {
+    pub(super) fn require_no_draw(&self, vectors: &Vectors, annotated: usize) -> Result<()> {
         let all = self.post_nms_topk_train + annotated;
         let drawn = self.roi_samples_per_image < all || self.roi_positive_fraction < 1.0;
         vectors.require("samples drawn by chance", &drawn, &false)
@@ -158,7 +158,8 @@ pub(super) fn whole(vectors: &Vectors, device: &Device) -> Result<Vec<Produced>>
     produced.push(Produced::float("train.det_loss", loss.clone(), Tolerance::LOSS));
     produced.extend(training_outputs("train.", &step, device));
     let names = &settings.grad_norm_param_order;
-    let norms = gradient_norms(vectors, &decoder, loss.backward(), names, &PARTS)?;
+    let maps = PARTS.map(|part| part.map.compile(part.theirs, part.ours));
+    let norms = gradient_norms(vectors, &decoder, loss.backward(), names, &maps)?;
     let norms = Tensor::<1>::from_data(norms.as_slice(), device);
     produced.push(Produced::float("train.grad_norms", norms, Tolerance::GRADIENT_NORM));
     Ok(produced)

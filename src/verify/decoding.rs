@@ -121,7 +121,11 @@ fn beams(
 }
 
 /// The tokens `[R, K, M]` that were found; the expected ones in slots `[R, K]` that were never filled.
-fn if_filled(found: TensorData, expected: &TensorData, scores: &TensorData) -> TensorData {
+pub(super) fn if_filled(
+    found: TensorData,
+    expected: &TensorData,
+    scores: &TensorData,
+) -> TensorData {
     let shape = found.shape();
     let length = shape.last().copied().unwrap_or(1).max(1);
     let scores: Vec<f64> = scores.iter::<f64>().collect();

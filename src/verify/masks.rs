@@ -61,7 +61,7 @@ pub(super) fn check(vectors: &Vectors, problems: Vec<ConfigProblem>) -> Result<(
 /// Settings of the reference's mask decoder.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct DecoderSettings {
+pub(super) struct DecoderSettings {
     num_multimask_outputs: usize,
     iou_head_depth: usize,
     iou_head_hidden_dim: usize,
@@ -70,24 +70,30 @@ struct DecoderSettings {
     transformer: TwoWaySettings,
 }
 
+impl DecoderSettings {
+    /// The same in our words.
+    pub(super) fn config(&self, vectors: &Vectors) -> Result<MaskDecoderConfig> {
+        let defaults = MaskDecoderConfig::default();
+        let depth = self.transformer.depth.unwrap_or(defaults.depth);
+        self.transformer.check(vectors, depth, self.transformer_dim)?;
+        Ok(MaskDecoderConfig {
+            width: self.transformer_dim,
+            depth,
+            num_heads: self.transformer.num_heads,
+            mlp_width: self.transformer.mlp_dim,
+            cross_attention_reduction: self.transformer.attention_downsample_rate,
+            num_multiple: self.num_multimask_outputs,
+            // The reference has one width for both.
+            hyper_width: self.iou_head_hidden_dim,
+            iou_depth: self.iou_head_depth,
+            iou_width: self.iou_head_hidden_dim,
+        })
+    }
+}
+
 /// Masks of one image → `out/multi.*` and `out/single.*`.
 pub(super) fn decoder(vectors: &Vectors, device: &Device) -> Result<Vec<Produced>> {
-    let settings: DecoderSettings = vectors.config()?;
-    let defaults = MaskDecoderConfig::default();
-    let depth = settings.transformer.depth.unwrap_or(defaults.depth);
-    settings.transformer.check(vectors, depth, settings.transformer_dim)?;
-    let config = MaskDecoderConfig {
-        width: settings.transformer_dim,
-        depth,
-        num_heads: settings.transformer.num_heads,
-        mlp_width: settings.transformer.mlp_dim,
-        cross_attention_reduction: settings.transformer.attention_downsample_rate,
-        num_multiple: settings.num_multimask_outputs,
-        // The reference has one width for both.
-        hyper_width: settings.iou_head_hidden_dim,
-        iou_depth: settings.iou_head_depth,
-        iou_width: settings.iou_head_hidden_dim,
-    };
+    let config = vectors.config::<DecoderSettings>()?.config(vectors)?;
     check(vectors, config.validate())?;
     let mut decoder = config.init(device);
     vectors.load(&mut decoder, &masks::DECODER_JAX, "param/")?;
@@ -119,7 +125,7 @@ pub(super) fn decoder(vectors: &Vectors, device: &Device) -> Result<Vec<Produced
 /// Settings of the reference's mask adapter.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AdapterSettings {
+pub(super) struct AdapterSettings {
     depth: usize,
     input_projection: bool,
     transformer_dim: usize,
@@ -134,22 +140,28 @@ struct AdapterSettings {
     transformer: TwoWaySettings,
 }
 
+impl AdapterSettings {
+    /// The same in our words.
+    pub(super) fn config(&self, vectors: &Vectors) -> Result<MaskAdapterConfig> {
+        self.transformer.check(vectors, self.depth, self.transformer_dim)?;
+        // The reference cannot run with another width either.
+        vectors.require("output_dim", &self.output_dim, &self.transformer_dim)?;
+        Ok(MaskAdapterConfig {
+            width: self.transformer_dim,
+            depth: self.depth,
+            num_heads: self.transformer.num_heads,
+            mlp_width: self.transformer.mlp_dim,
+            cross_attention_reduction: self.transformer.attention_downsample_rate,
+            num_tokens: self.num_outputs,
+            projections: self.input_projection,
+            gate: self.gating,
+        })
+    }
+}
+
 /// `in/sparse_embedding`, `in/visual_features` and `in/textual_features` → `out/out`.
 pub(super) fn adapter(vectors: &Vectors, device: &Device) -> Result<Vec<Produced>> {
-    let settings: AdapterSettings = vectors.config()?;
-    settings.transformer.check(vectors, settings.depth, settings.transformer_dim)?;
-    // The reference cannot run with another width either.
-    vectors.require("output_dim", &settings.output_dim, &settings.transformer_dim)?;
-    let config = MaskAdapterConfig {
-        width: settings.transformer_dim,
-        depth: settings.depth,
-        num_heads: settings.transformer.num_heads,
-        mlp_width: settings.transformer.mlp_dim,
-        cross_attention_reduction: settings.transformer.attention_downsample_rate,
-        num_tokens: settings.num_outputs,
-        projections: settings.input_projection,
-        gate: settings.gating,
-    };
+    let config = vectors.config::<AdapterSettings>()?.config(vectors)?;
     let boxes: Tensor<4> = vectors.input("sparse_embedding", device)?;
     let visual: Tensor<4> = vectors.input("visual_features", device)?;
     let text: Tensor<4> = vectors.input("textual_features", device)?;

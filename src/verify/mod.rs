@@ -19,6 +19,7 @@
 //! | [`t5`] | T5 with adapters |
 //! | [`json`], [`metrics`] | folders of JSON, measures of captions |
 //! | [`evaluators`], [`narratives`] | published evaluators; places of spoken captions |
+//! | [`whole_model`] | the whole model |
 
 mod box_decoder;
 mod box_parts;
@@ -41,6 +42,7 @@ mod segment_anything;
 mod t5;
 pub mod vectors;
 mod vision;
+mod whole_model;
 
 use std::path::{Path, PathBuf};
 
@@ -75,6 +77,7 @@ const COMPONENTS: &[(&str, Component)] = &[
     ("mask_adapter", masks::adapter),
     ("t5", t5::t5),
     ("visual_projection", t5::visual_projection),
+    ("pixel_llm", whole_model::whole),
 ];
 
 /// Public checkpoints with what their own implementation makes of them: folders, by what their name

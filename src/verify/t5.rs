@@ -287,9 +287,9 @@ fn greedy(model: &T5, mut state: T5State, vocabulary: Vocabulary, length: usize)
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VisualProjectionSettings {
-    emb_dim: usize,
+    pub(super) emb_dim: usize,
     #[serde(default = "yes")]
-    use_projection_ln: bool,
+    pub(super) use_projection_ln: bool,
 }
 
 fn yes() -> bool {

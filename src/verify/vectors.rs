@@ -11,11 +11,14 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 use crate::model::vision::Resampling;
 use crate::weights::file::TensorFile;
+use crate::weights::layout::{Component, Layout};
 use crate::weights::load;
-use crate::weights::name_map::NameMap;
+use crate::weights::name_map::{CompiledMap, NameMap};
 
 /// The vectors of a folder.
 const FOLDER_VECTORS: &str = "io.safetensors";
+/// What the names of parameters begin with.
+const PARAMETERS: &str = "param/";
 /// End of the names of files that hold parameters for others.
 const PARAMETERS_SUFFIX: &str = ".params.safetensors";
 
@@ -190,6 +193,26 @@ impl Vectors {
     /// [`Error::Format`] where anything is left over, missing or of another shape.
     pub fn load<M: Module>(&self, module: &mut M, map: &NameMap, prefix: &str) -> Result<()> {
         self.load_parts(module, &[(map, prefix, "")])
+    }
+
+    /// Loads all parameters of the file into a whole model through the maps of a layout: see
+    /// [`Self::parameter_maps`].
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_whole<M: Module>(&self, module: &mut M, maps: &[CompiledMap]) -> Result<()> {
+        let file = self.parameters.as_ref().unwrap_or(&self.values);
+        let targets = |name: &str| maps.iter().flat_map(|map| map.targets(name)).collect();
+        let mut report = load::load(module, file, targets, &[""], |_| Resampling::Jax)?;
+        report.unused.retain(|name| name.starts_with(PARAMETERS));
+        report.strict().map(drop)
+    }
+
+    /// The maps of a layout for the parameters of a file.
+    pub fn parameter_maps(layout: &Layout) -> Vec<CompiledMap> {
+        let compile =
+            |part: &Component| part.map.compile(&format!("{PARAMETERS}{}", part.theirs), part.ours);
+        layout.components.iter().map(compile).collect()
     }
 
     /// As [`Self::load`], of several maps: each with what its names begin with there and here.

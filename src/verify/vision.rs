@@ -12,7 +12,7 @@ use crate::model::vision::sam::SamConfig;
 use crate::weights::{eva, sam};
 
 /// Images `[B, H, W, 3]` → `[B, 3, H, W]`, and back for maps.
-fn channels_first(images: Tensor<4>) -> Tensor<4> {
+pub(super) fn channels_first(images: Tensor<4>) -> Tensor<4> {
     images.permute([0, 3, 1, 2])
 }
 
@@ -43,6 +43,7 @@ pub(super) struct EvaSettings {
     embed_dim: usize,
     depth: usize,
     num_heads: usize,
+    #[serde(default = "eva_mlp_ratio")]
     mlp_ratio: f64,
     #[serde(default = "yes")]
     use_ln_post: bool,
@@ -63,6 +64,10 @@ fn yes() -> bool {
 
 fn minus_one() -> f64 {
     -1.0
+}
+
+fn eva_mlp_ratio() -> f64 {
+    EvaConfig::default().mlp_ratio
 }
 
 impl EvaSettings {
@@ -128,6 +133,7 @@ pub(super) struct SamSettings {
     embed_dim: usize,
     depth: usize,
     num_heads: usize,
+    #[serde(default = "sam_mlp_ratio")]
     mlp_ratio: f64,
     out_chans: usize,
     window_size: usize,
@@ -136,6 +142,10 @@ pub(super) struct SamSettings {
     #[serde(default)]
     #[allow(dead_code)]
     drop_path_rate: f64,
+}
+
+fn sam_mlp_ratio() -> f64 {
+    SamConfig::default().mlp_ratio
 }
 
 impl SamSettings {

@@ -52,6 +52,7 @@ pub const LAYOUTS: &[Layout] = &[
             ours("adapter."),
             ours("language."),
             ours("points."),
+            ours("boxes."),
             ours("masks."),
         ],
     },

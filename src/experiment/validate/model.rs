@@ -21,9 +21,11 @@ pub(super) fn validate(config: &PixelLlmConfig) -> Vec<ConfigProblem> {
         ("adapter.width", adapter.width),
         ("adapter.mlp_width", adapter.mlp_width),
         ("adapter.output_width", adapter.output_width),
-        ("points.hidden_width", config.points.hidden_width),
     ];
-    problems.extend(counts.into_iter().filter_map(|(key, count)| at_least(key, count, 1)));
+    let points = config.points.as_ref().map(|points| ("points.hidden_width", points.hidden_width));
+    problems.extend(
+        counts.into_iter().chain(points).filter_map(|(key, count)| at_least(key, count, 1)),
+    );
     problems
 }
 

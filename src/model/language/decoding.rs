@@ -31,6 +31,12 @@ impl Generated {
     }
 }
 
+/// Written texts `[B, N, L]`, filled up with ends, as texts to read: from the second end on, padding.
+pub fn pad_behind_end(tokens: Tensor<3, Int>, vocabulary: &Vocabulary) -> Tensor<3, Int> {
+    let ends = tokens.clone().equal_elem(vocabulary.end).int().cumsum(2);
+    tokens.mask_fill(ends.greater_elem(1), vocabulary.pad)
+}
+
 /// Takes the most probable token at each step, the same never twice in a row. The last of
 /// `max_tokens` is always an end; more tokens than the model has positions cannot be asked for.
 ///
@@ -177,5 +183,15 @@ mod tests {
         let share = first(1.0);
         assert!((share - 0.6 / 0.9).abs() < 0.05, "{share}");
         assert!(first(0.0) > 0.999);
+    }
+
+    #[test]
+    fn the_first_end_stays_and_from_the_second_on_is_padding() {
+        let device = Device::flex();
+        let vocabulary = Vocabulary { size: 8, pad: 0, begin: 1, end: 2 };
+        let texts = [[[1, 5, 2, 2, 2], [1, 5, 6, 7, 2], [1, 2, 4, 2, 3]]];
+        let read = pad_behind_end(Tensor::<3, Int>::from_data(texts, &device), &vocabulary);
+        let expected = [1, 5, 2, 0, 0, 1, 5, 6, 7, 2, 1, 2, 4, 0, 0];
+        assert_eq!(read.into_data().iter::<i64>().collect::<Vec<_>>(), expected);
     }
 }

@@ -55,6 +55,14 @@ impl LanguageConfig {
         }
     }
 
+    /// Width of [`LanguageModel::project`]ed visual tokens, which were `visual_width` wide.
+    pub fn projected_width(&self, visual_width: usize) -> usize {
+        match self {
+            Self::Git(_) => visual_width,
+            Self::T5(config) => config.dimensions().width,
+        }
+    }
+
     /// Longest text that the model can read or write, in tokens.
     pub fn max_text_tokens(&self) -> usize {
         match self {
@@ -181,11 +189,29 @@ impl LanguageModel {
         }
     }
 
+    /// Visual tokens as the model shares them with other heads: projected to its width where the
+    /// projection stands before it (T5), `[R, Q, visual width]` → `[R, Q, D]`; else as they are.
+    pub fn project(&self, visual: Tensor<3>) -> Tensor<3> {
+        match self {
+            Self::Git(_) => visual,
+            Self::T5(model) => model.project(visual),
+        }
+    }
+
     /// Reads the prefix: `visual` `[R, Q, visual width]` and `context` `[R, C]`.
     pub fn begin(&self, visual: Tensor<3>, context: Option<Tensor<2, Int>>) -> LanguageState {
+        self.begin_projected(self.project(visual), context)
+    }
+
+    /// As [`Self::begin`], of what [`Self::project`] gave.
+    pub fn begin_projected(
+        &self,
+        visual: Tensor<3>,
+        context: Option<Tensor<2, Int>>,
+    ) -> LanguageState {
         match self {
             Self::Git(decoder) => LanguageState::Git(decoder.begin(visual, context)),
-            Self::T5(model) => LanguageState::T5(model.begin(visual, context)),
+            Self::T5(model) => LanguageState::T5(model.begin_projected(visual, context)),
         }
     }
 

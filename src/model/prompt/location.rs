@@ -20,11 +20,41 @@ pub struct LocationConfig {
     pub points_per_side: i64,
     /// Whether the points are in the middles of as many cells of the box rather than from edge to edge.
     pub point_offset: bool,
+    /// How a box prompt is told.
+    pub box_tokens: BoxTokens,
+    /// What coordinates are a share of.
+    pub reference_size: ReferenceSize,
+}
+
+/// How a box prompt is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BoxTokens {
+    /// By its corners, and fillers (the paper).
+    Corners,
+    /// By points in it, as a box without coordinates above 0 always is.
+    Points,
+}
+
+/// What coordinates are a share of. Without a size of its own, the input of an encoder is the canvas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReferenceSize {
+    /// The canvas, in whose pixels they are.
+    Canvas,
+    /// The input of the image encoders, though they are in pixels of the canvas (the reference).
+    EncoderInput,
 }
 
 impl Default for LocationConfig {
     fn default() -> Self {
-        Self { width: 256, points_per_side: 2, point_offset: false }
+        Self {
+            width: 256,
+            points_per_side: 2,
+            point_offset: false,
+            box_tokens: BoxTokens::Corners,
+            reference_size: ReferenceSize::Canvas,
+        }
     }
 }
 
@@ -60,6 +90,7 @@ impl LocationConfig {
             no_mask: Param::from_tensor(normal([1, self.width])),
             points_per_side: self.points_per_side,
             point_offset: self.point_offset,
+            box_tokens: self.box_tokens,
         }
     }
 }
@@ -79,6 +110,8 @@ pub struct LocationEncoder {
     points_per_side: i64,
     #[module(skip)]
     point_offset: bool,
+    #[module(skip)]
+    box_tokens: BoxTokens,
 }
 
 impl LocationEncoder {
@@ -96,6 +129,9 @@ impl LocationEncoder {
         let [batch, rows, count, _] = points.dims();
         let labels = Tensor::full([batch, rows, count], POSITIVE, &points.device());
         let as_points = self.padded_points(points, labels, canvas);
+        if self.box_tokens == BoxTokens::Points {
+            return as_points;
+        }
 
         let filler = self.no_mask.val().reshape([1, 1, 1, width]);
         let corners = self.box_corners(boxes.clone(), canvas);
@@ -223,8 +259,19 @@ mod tests {
         assert_eq!(token(0, 4), vector(encoder.no_mask()));
         assert_eq!(token(1, 0), token(1, 3));
         assert_eq!(token(1, 4), vector(encoder.not_a_point.val().squeeze_dim(0)));
+        let config =
+            LocationConfig { width: 8, box_tokens: BoxTokens::Points, ..Default::default() };
+        let boxes = Tensor::<3>::from_data([[[2.0, 3.0, 8.0, 9.0]]], &device);
+        let encoder = config.init(&device);
+        let last = encoder.boxes(boxes, 16).narrow(2, 4, 1).reshape([8]);
+        assert_eq!(vector(last), vector(encoder.not_a_point.val().squeeze_dim(0)));
         for (points_per_side, expected) in [(-1, 3), (1, 2), (3, 10)] {
-            let config = LocationConfig { width: 8, points_per_side, point_offset: true };
+            let config = LocationConfig {
+                width: 8,
+                points_per_side,
+                point_offset: true,
+                ..LocationConfig::default()
+            };
             let tokens = config.init(&device).boxes(Tensor::ones([1, 2, 4], &device), 16);
             assert_eq!(tokens.dims(), [1, 2, expected, 8]);
         }

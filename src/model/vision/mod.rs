@@ -113,19 +113,23 @@ impl VisionConfig {
         problems
     }
 
-    /// Side of the largest image that an encoder sees, in pixels. The reference places prompts on it,
-    /// without a change of their coordinates (`spec/model.md` §4).
-    pub fn largest_input_px(&self, canvas_px: usize) -> usize {
-        let eva = self.eva.as_ref().map(|eva| eva.input_px);
-        let sam = self.sam.as_ref().map(|sam| sam.input_px);
-        let sides = [eva, sam].into_iter().flatten().map(|side| side.unwrap_or(canvas_px));
-        sides.max().unwrap_or(canvas_px)
-    }
-
     /// Channels of the fused map.
     pub fn output_channels(&self) -> usize {
         let eva = self.eva.as_ref().map_or(0, |eva| eva.width);
         eva + self.sam.as_ref().map_or(0, |sam| sam.output_channels)
+    }
+
+    /// Sides of the encoders' inputs for a canvas of `canvas_px` pixels: of all of them, as prompts see
+    /// them, and of SAM.
+    pub fn input_px(&self, canvas_px: usize) -> InputSides {
+        let eva = self.eva.as_ref().map(|eva| eva.input_px.unwrap_or(canvas_px));
+        let sam = self.sam.as_ref().map(|sam| sam.input_px.unwrap_or(canvas_px));
+        let mut sides = [eva, sam].into_iter().flatten();
+        let fused = match self.fusion {
+            FusionGrid::First => sides.next(),
+            FusionGrid::Largest => sides.max(),
+        };
+        InputSides { fused: fused.unwrap_or(canvas_px), sam: sam.unwrap_or(canvas_px) }
     }
 
     /// Builds the encoders on `device`.
@@ -138,6 +142,15 @@ impl VisionConfig {
             fusion: self.fusion,
         }
     }
+}
+
+/// Sides of inputs in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InputSides {
+    /// The largest, or that of the first encoder where the fused map has its grid.
+    pub fused: usize,
+    /// Of SAM.
+    pub sam: usize,
 }
 
 /// A convolutional stem halves the grid until one cell is a patch.
@@ -182,6 +195,15 @@ pub struct VisionFeatures {
 }
 
 impl Vision {
+    /// The same with encoders that no gradient reaches.
+    pub fn freeze(self, eva: bool, sam: bool) -> Self {
+        Self {
+            eva: self.eva.map(|encoder| if eva { encoder.no_grad() } else { encoder }),
+            sam: self.sam.map(|encoder| if sam { encoder.no_grad() } else { encoder }),
+            ..self
+        }
+    }
+
     /// # Shapes
     /// - `images`: `[B, 3, S, S]`, RGB 0–255
     /// - `padding_mask`: `[B, S, S]`, 1 on the image, 0 on the padding
@@ -258,7 +280,6 @@ mod tests {
             }),
             fusion: FusionGrid::Largest,
         };
-        assert_eq!(config.largest_input_px(16), 16);
         let vision = config.init(&device);
         let images = Tensor::ones([2, 3, 16, 16], &device) * 100.0;
         let features = vision.forward(images.clone(), Tensor::ones([2, 16, 16], &device));
@@ -267,7 +288,6 @@ mod tests {
 
         let eva = config.eva.map(|eva| EvaConfig { input_px: Some(24), ..eva });
         let config = VisionConfig { eva, ..config };
-        assert_eq!(config.largest_input_px(16), 24);
         let resized = config.init(&device);
         let features = resized.forward(images, Tensor::ones([2, 16, 16], &device));
         assert_eq!(features.fused.dims(), [2, 22, 6, 6]);

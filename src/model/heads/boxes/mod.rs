@@ -9,6 +9,7 @@
 //! | [`proposals`], [`nms`] | the surest boxes, without those that say the same |
 //! | [`roi_align`] | the features under a box |
 //! | [`roi_head`] | the second look at a box |
+//! | [`rescoring`] | boxes ranked with their captions |
 //! | [`box_coding`], [`matching`] | corrections of boxes; which annotated box a box stands for |
 
 pub mod box_coding;
@@ -18,6 +19,7 @@ pub mod matching;
 pub mod nms;
 pub mod proposals;
 pub mod pyramid;
+pub mod rescoring;
 pub mod roi_align;
 pub mod roi_head;
 mod settings;

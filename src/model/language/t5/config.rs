@@ -109,6 +109,8 @@ pub struct T5Config {
     pub tied_output: bool,
     /// What attention hides.
     pub masking: Masking,
+    /// Whether visual tokens are projected to the width of words; without it, they must have it.
+    pub visual_projection: bool,
     /// Whether a layer norm follows the projection of visual tokens.
     pub visual_norm: bool,
     /// Dropout on embeddings, attention and hidden states; mostly the same at every token.
@@ -137,6 +139,7 @@ impl Default for T5Config {
             norm_epsilon: 1e-6,
             tied_output: false,
             masking: Masking::default(),
+            visual_projection: true,
             visual_norm: true,
             dropout: 0.1,
             encoder_lora: Some(LoraConfig::default()),

@@ -46,8 +46,9 @@ impl T5Config {
     /// A language model for visual tokens of width `visual_width`, with fresh weights.
     pub fn init(&self, visual_width: usize, vocabulary: Vocabulary, device: &Device) -> T5Language {
         let width = self.dimensions().width;
+        let projection = || VisualProjection::new(visual_width, width, self.visual_norm, device);
         T5Language {
-            visual_projection: VisualProjection::new(visual_width, width, self.visual_norm, device),
+            visual_projection: self.visual_projection.then(projection),
             t5: self.init_t5(vocabulary, device),
         }
     }
@@ -78,7 +79,7 @@ impl T5Config {
 /// T5 behind the projection of visual tokens.
 #[derive(Module, Debug)]
 pub struct T5Language {
-    visual_projection: VisualProjection,
+    visual_projection: Option<VisualProjection>,
     t5: T5,
 }
 
@@ -89,7 +90,20 @@ impl T5Language {
     /// - `visual`: `[R, Q, visual width]`
     /// - `context`: `[R, C]`, padded
     pub fn begin(&self, visual: Tensor<3>, context: Option<Tensor<2, Int>>) -> T5State {
-        self.t5.begin(self.visual_projection.forward(visual), context)
+        self.begin_projected(self.project(visual), context)
+    }
+
+    /// Visual tokens `[R, Q, visual width]` to the width of words, `[R, Q, D]`.
+    pub fn project(&self, visual: Tensor<3>) -> Tensor<3> {
+        match &self.visual_projection {
+            Some(projection) => projection.forward(visual),
+            None => visual,
+        }
+    }
+
+    /// As [`Self::begin`], of what [`Self::project`] gave.
+    pub fn begin_projected(&self, visual: Tensor<3>, context: Option<Tensor<2, Int>>) -> T5State {
+        self.t5.begin(visual, context)
     }
 
     /// As [`T5::read`].

@@ -1,4 +1,14 @@
-//! The whole model: vision → prompt → language → points. This file wires and nothing else.
+//! The whole model: vision → prompt → language → points, boxes and masks. Here is the wiring and
+//! nothing else.
+//!
+//! | file | subject |
+//! |---|---|
+//! | this | its parts; images and texts in, features out |
+//! | [`write`] | texts out |
+//! | [`locate`] | points, boxes and masks out |
+
+pub mod locate;
+pub mod write;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
@@ -6,11 +16,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigProblem;
+use super::heads::boxes::{BoxDecoder, BoxDecoderConfig};
+use super::heads::masks::{MaskConfig, MaskHead};
 use super::heads::points::{PointConfig, PointHead};
 use super::language::{LanguageConfig, LanguageModel, LanguageState, Vocabulary};
 use super::prompt::adapter::{AdapterConfig, PromptAdapter, PromptScope};
-use super::prompt::location::{LocationConfig, LocationEncoder};
-use super::vision::{Vision, VisionConfig, VisionFeatures};
+use super::prompt::location::{LocationConfig, LocationEncoder, ReferenceSize};
+use super::vision::{InputSides, Vision, VisionConfig, VisionFeatures};
 
 /// Every module's sizes; defaults are the paper's (with the GIT-style decoder).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -26,8 +38,14 @@ pub struct PixelLlmConfig {
     pub adapter: AdapterConfig,
     /// Language model.
     pub language: LanguageConfig,
-    /// Point head.
-    pub points: PointConfig,
+    /// Point head; `false` for a model that says where nothing is.
+    pub points: Option<PointConfig>,
+    /// Box decoder, which finds the boxes to describe; `false` for none. `pixelllm train` leaves it as it
+    /// is.
+    pub boxes: Option<BoxDecoderConfig>,
+    /// Mask branch, which needs `[model.vision.sam]`; `false` for none. `pixelllm train` leaves it as it
+    /// is.
+    pub masks: Option<MaskConfig>,
 }
 
 impl Default for PixelLlmConfig {
@@ -38,7 +56,9 @@ impl Default for PixelLlmConfig {
             location: LocationConfig::default(),
             adapter: AdapterConfig::default(),
             language: LanguageConfig::default(),
-            points: PointConfig::default(),
+            points: Some(PointConfig::default()),
+            boxes: None,
+            masks: None,
         }
     }
 }
@@ -52,22 +72,59 @@ impl PixelLlmConfig {
             of("location", self.location.validate()),
             of("adapter", self.adapter.validate()),
             of("language", self.language.validate()),
-            of("points", self.points.validate()),
+            of("points", self.points.as_ref().map(PointConfig::validate).unwrap_or_default()),
+            of("boxes", self.boxes.as_ref().map(BoxDecoderConfig::validate).unwrap_or_default()),
+            of("masks", self.masks.as_ref().map(|masks| self.check(masks)).unwrap_or_default()),
+            self.unprojected().into_iter().collect(),
         ]
         .concat()
+    }
+
+    /// Visual tokens that are not projected have the width of words already.
+    fn unprojected(&self) -> Option<ConfigProblem> {
+        let LanguageConfig::T5(t5) = &self.language else { return None };
+        let (found, wanted) = (self.adapter.output_width, t5.dimensions().width);
+        (!t5.visual_projection && found != wanted).then(|| ConfigProblem {
+            key: "adapter.output_width".into(),
+            problem: format!("words have a width of {wanted}, and nothing projects to it"),
+            allowed: format!("{wanted}, or language.visual_projection = true"),
+        })
+    }
+
+    /// What is wrong with the mask branch in this model.
+    fn check(&self, masks: &MaskConfig) -> Vec<ConfigProblem> {
+        let Some(sam) = &self.vision.sam else {
+            return vec![ConfigProblem {
+                key: "decoder".into(),
+                problem: "there is no map of SAM to decode masks from".into(),
+                allowed: "[model.vision.sam], or masks = false".into(),
+            }];
+        };
+        let visual_width = self.language.projected_width(self.adapter.output_width);
+        let text_width = self.language.width();
+        masks.validate(sam.output_channels, self.location.width, visual_width, text_width)
     }
 
     /// Builds the model on `device`, for texts over `vocabulary`.
     pub fn init(&self, vocabulary: Vocabulary, device: &Device) -> PixelLlm {
         let visual_width = self.adapter.output_width;
+        let projected_width = self.language.projected_width(visual_width);
+        let (channels, text_width) = (self.vision.output_channels(), self.language.width());
+        let boxes = self.boxes.as_ref();
+        let masks = self.masks.as_ref();
         PixelLlm {
             vision: self.vision.init(device),
             location: self.location.init(device),
-            adapter: self.adapter.init(self.vision.output_channels(), self.location.width, device),
+            adapter: self.adapter.init(channels, self.location.width, device),
             language: self.language.init(visual_width, vocabulary, device),
-            points: self.points.init(self.language.width(), device),
+            points: self.points.as_ref().map(|points| points.init(text_width, device)),
+            boxes: boxes.map(|boxes| boxes.init(channels, self.canvas_px, device)),
+            masks: masks.map(|masks| masks.init(projected_width, text_width, device)),
             canvas_px: self.canvas_px,
-            prompt_px: self.vision.largest_input_px(self.canvas_px),
+            reference_px: match self.location.reference_size {
+                ReferenceSize::Canvas => InputSides { fused: self.canvas_px, sam: self.canvas_px },
+                ReferenceSize::EncoderInput => self.vision.input_px(self.canvas_px),
+            },
         }
     }
 }
@@ -79,12 +136,14 @@ pub struct PixelLlm {
     location: LocationEncoder,
     adapter: PromptAdapter,
     language: LanguageModel,
-    points: PointHead,
+    points: Option<PointHead>,
+    boxes: Option<BoxDecoder>,
+    masks: Option<MaskHead>,
     #[module(skip)]
     canvas_px: usize,
-    /// What coordinates of prompts are divided by.
+    /// What coordinates of prompts are a share of: those of the adapter, and those of masks.
     #[module(skip)]
-    prompt_px: usize,
+    reference_px: InputSides,
 }
 
 /// Locations and texts about images that are encoded already: `N` rows per image.
@@ -113,7 +172,7 @@ impl PixelLlm {
         self.vision.forward(images, padding_mask)
     }
 
-    /// What the image looks like from each prompt.
+    /// What the image looks like from each prompt, as the language model and the mask branch read it.
     ///
     /// # Shapes
     /// - `prompt_boxes`: `[B, M, 4]`, xyxy in pixels of the canvas
@@ -125,18 +184,38 @@ impl PixelLlm {
         scope: PromptScope,
     ) -> Tensor<4> {
         let [_, _, height, width] = features.fused.dims();
-        let prompts = self.location.boxes(prompt_boxes, self.prompt_px);
+        let prompts = self.location.boxes(prompt_boxes, self.reference_px.fused);
         let grid = self.location.grid(height, width);
         let no_mask = self.location.no_mask();
-        self.adapter.forward(features.fused.clone(), prompts, grid, no_mask, scope)
+        let tokens = self.adapter.forward(features.fused.clone(), prompts, grid, no_mask, scope);
+        let [batch, prompts, num_visual, width] = tokens.dims();
+        let tokens = self.language.project(tokens.reshape([batch * prompts, num_visual, width]));
+        let [_, _, width] = tokens.dims();
+        tokens.reshape([batch, prompts, num_visual, width])
     }
 
     /// Features of every text token, teacher forced: `[B, N, L, D]`.
     pub fn text_features(&self, features: &VisionFeatures, rows: RowInput) -> Tensor<4> {
-        let [batch, num_rows, length] = rows.text.dims();
-        let RowInput { prompt_boxes, scope, context, .. } = rows;
-        let state = self.begin(features, prompt_boxes, scope, context, num_rows);
-        let text = rows.text.reshape([batch * num_rows, length]);
+        let visual = self.visual_tokens(features, rows.prompt_boxes, rows.scope);
+        self.read_text(visual, rows.context, rows.text)
+    }
+
+    /// Features of every token of texts about prompts that were looked at already, teacher forced.
+    ///
+    /// # Shapes
+    /// - `visual`: `[B, M, Q, D]`
+    /// - `context`: `[B, M, C]`
+    /// - `text`: `[B, N, L]`
+    /// - result: `[B, N, L, D]`
+    pub fn read_text(
+        &self,
+        visual: Tensor<4>,
+        context: Option<Tensor<3, Int>>,
+        text: Tensor<3, Int>,
+    ) -> Tensor<4> {
+        let [batch, num_rows, length] = text.dims();
+        let state = self.begin_at(visual, context, num_rows);
+        let text = text.reshape([batch * num_rows, length]);
         let features = self.language.read_text(state, text);
         let [_, _, width] = features.dims();
         features.reshape([batch, num_rows, length, width])
@@ -153,14 +232,23 @@ impl PixelLlm {
         context: Option<Tensor<3, Int>>,
         num_rows: usize,
     ) -> LanguageState {
-        let visual = self.visual_tokens(features, prompt_boxes, scope);
+        self.begin_at(self.visual_tokens(features, prompt_boxes, scope), context, num_rows)
+    }
+
+    /// As [`Self::begin`], of prompts that were looked at already: `visual`, `[B, M, Q, D]`.
+    fn begin_at(
+        &self,
+        visual: Tensor<4>,
+        context: Option<Tensor<3, Int>>,
+        num_rows: usize,
+    ) -> LanguageState {
         let [batch, prompts, num_visual, width] = visual.dims();
         let visual = visual.reshape([batch * prompts, num_visual, width]);
         let context = context.map(|context| {
             let [_, _, length] = context.dims();
             context.reshape([batch * prompts, length])
         });
-        let state = self.language.begin(visual, context);
+        let state = self.language.begin_projected(visual, context);
         if prompts == num_rows { state } else { state.repeat_rows(num_rows) }
     }
 
@@ -172,9 +260,9 @@ impl PixelLlm {
         logits.reshape([batch, rows, length, size])
     }
 
-    /// `features`: `[B, N, L, D]` → `[B, N, L, P, 2]`, normalised to the un-padded image.
-    pub fn points(&self, features: Tensor<4>) -> Tensor<5> {
-        self.points.forward(self.language.point_features(features))
+    /// The same with image encoders that no gradient reaches.
+    pub fn freeze_vision(self, eva: bool, sam: bool) -> Self {
+        Self { vision: self.vision.freeze(eva, sam), ..self }
     }
 
     /// The language model.
@@ -199,8 +287,10 @@ mod tests {
     use crate::model::vision::eva::EvaConfig;
     use crate::model::vision::sam::SamConfig;
 
-    fn tiny() -> PixelLlm {
-        let config = PixelLlmConfig {
+    pub(super) const VOCABULARY: Vocabulary = Vocabulary { size: 10, pad: 0, begin: 1, end: 2 };
+
+    pub(super) fn tiny_config() -> PixelLlmConfig {
+        PixelLlmConfig {
             canvas_px: 16,
             vision: VisionConfig {
                 eva: Some(EvaConfig {
@@ -245,11 +335,38 @@ mod tests {
                 dropout: 0.0,
                 ..GitConfig::default()
             }),
-            points: PointConfig { hidden_width: 16, ..PointConfig::default() },
-        };
+            points: Some(PointConfig { hidden_width: 16, ..PointConfig::default() }),
+            boxes: None,
+            masks: None,
+        }
+    }
+
+    fn tiny() -> PixelLlm {
+        let config = tiny_config();
         assert_eq!(config.validate(), []);
-        let device = Device::flex();
-        config.init(Vocabulary { size: 10, pad: 0, begin: 1, end: 2 }, &device)
+        config.init(VOCABULARY, &Device::flex())
+    }
+
+    #[test]
+    fn masks_need_sam_and_widths_that_fit() {
+        let masks = Some(MaskConfig::default());
+        let config = PixelLlmConfig { masks: masks.clone(), ..tiny_config() };
+        assert!(config.validate().iter().any(|one| one.key == "masks.decoder.width"));
+        let vision = VisionConfig { sam: None, ..tiny_config().vision };
+        let config = PixelLlmConfig { vision, masks, ..tiny_config() };
+        let keys: Vec<_> = config.validate().into_iter().map(|one| one.key).collect();
+        assert_eq!(keys, ["masks.decoder"]);
+    }
+
+    #[test]
+    fn coordinates_may_be_shares_of_what_the_encoders_read() {
+        let mut config = tiny_config();
+        config.vision.eva.iter_mut().for_each(|eva| eva.input_px = Some(12));
+        config.vision.sam.iter_mut().for_each(|sam| sam.input_px = Some(8));
+        let sides = |config: &PixelLlmConfig| config.init(VOCABULARY, &Device::flex()).reference_px;
+        assert_eq!(sides(&config), InputSides { fused: 16, sam: 16 });
+        config.location.reference_size = ReferenceSize::EncoderInput;
+        assert_eq!(sides(&config), InputSides { fused: 12, sam: 8 });
     }
 
     #[test]
@@ -277,7 +394,7 @@ mod tests {
         assert_eq!(shared.dims(), [2, 3, 4, 16]);
         let difference = (shared.clone() - repeated).abs().max().into_scalar::<f32>();
         assert!(difference < 1e-5, "{difference}");
-        assert_eq!(model.points(shared.clone()).dims(), [2, 3, 4, 2, 2]);
+        assert_eq!(model.points(shared.clone()).unwrap().dims(), [2, 3, 4, 2, 2]);
         assert_eq!(model.logits(shared).dims(), [2, 3, 4, 10]);
     }
 }
