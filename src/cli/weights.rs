@@ -122,7 +122,8 @@ impl Import {
         }
         let model = experiment::load_model(&self.experiment, &self.changes)?;
         let device = backend::device("cpu")?;
-        let options = ImportOptions { layout: self.layout.as_deref(), strict: self.strict };
+        let options =
+            ImportOptions { layout: self.layout.as_deref(), strict: self.strict, only: None };
         let imported = import::to_file(&self.file, &model, &self.out, &options, &device)?;
         say(format_args!("{} ({}): {}", imported.layout, self.file.display(), imported.report));
         say(format_args!("\nWrote {}", self.out.display()));

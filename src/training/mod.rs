@@ -3,6 +3,9 @@
 pub mod checkpoint;
 pub mod console;
 pub mod dry_run;
+pub mod fingerprint;
+pub mod frozen;
+pub mod frozen_record;
 pub mod gradients;
 pub mod memory;
 pub mod metrics;
@@ -17,4 +20,5 @@ pub mod sources;
 pub mod step;
 pub mod strategy;
 mod terminal;
+pub mod training_model;
 pub mod weights;
