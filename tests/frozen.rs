@@ -6,6 +6,8 @@ mod common;
 use std::fs;
 use std::sync::LazyLock;
 
+use serde_json::{Value, json};
+
 use common::safetensors::{Tensors, read, write};
 use common::{UNMEASURED, Workshop, set};
 
@@ -115,8 +117,57 @@ fn a_path_that_names_nothing_is_an_error_before_anything_is_written() {
 fn a_dry_run_counts_what_is_frozen_as_not_trained() {
     let answer = WORKSHOP.train("dry", &[frozen(), vec!["--dry-run"]].concat()).success();
     for module in ["vision.sam", "language"] {
-        let is_row = |line: &&str| line.contains(module) && !line.contains('[');
+        let is_row = |line: &&str| line.trim_start().starts_with(module);
         let row = answer.stdout.lines().find(is_row).unwrap();
         assert!(row.split_whitespace().any(|word| word == "0"), "{row}");
     }
+}
+
+/// A T5 whose two stacks have adapters of different ranks.
+const T5: [&str; 3] = [
+    "model.language={kind=\"t5\", width=32, num_heads=2, head_width=16, encoder_depth=1, decoder_depth=2, \
+     mlp_width=64, dropout=0.1, encoder_lora={rank=4}, decoder_lora={rank=2, scale=1.5}}",
+    "training.max_steps=6",
+    "training.checkpoint_every_steps=3",
+];
+
+#[test]
+fn t5_with_adapters_saves_them_alone_and_exports_them_for_peft() {
+    let workshop = Workshop::with_world_of(&WORKSHOP);
+    // `model.language` is replaced as a whole: another kind has other keys.
+    let experiment = fs::read_to_string(common::EXPERIMENT).unwrap();
+    let start = experiment.find("[model.language]").unwrap();
+    let end = experiment.find("[model.points]").unwrap();
+    fs::write(workshop.path("e.toml"), [&experiment[..start], &experiment[end..]].concat())
+        .unwrap();
+    let train = |more: &[&str]| {
+        let arguments = ["train", "e.toml", "--out", "run"];
+        workshop.pixelllm(&[&arguments, &set(&T5)[..], &UNMEASURED, more].concat())
+    };
+    train(&[]).success();
+    let frozen = read(&workshop.path("run/frozen.safetensors"));
+    assert!(frozen.keys().all(|name| name.starts_with("language.T5.t5.")));
+    assert!(!frozen.keys().any(|name| name.contains(".lora.")));
+    let weights = read(&workshop.path("run/weights.safetensors"));
+    assert!(frozen.iter().all(|(name, tensor)| weights.get(name) == Some(tensor)));
+    train(&["--resume"]).success();
+
+    let export = ["weights", "export", "run", "--peft", "peft"];
+    workshop.pixelllm(&export).success();
+    let adapters = read(&workshop.path("peft/adapter_model.safetensors"));
+    // One attention in the encoder and four in the decoder, two projections, two matrices.
+    assert_eq!(adapters.len(), 20);
+    let stem = "base_model.model.decoder.block.1.layer.1.EncDecAttention.v";
+    let [a, b] = ["lora_A", "lora_B"].map(|side| &adapters[&format!("{stem}.{side}.weight")]);
+    assert_eq!((&a.1[..], &b.1[..]), (&[2, 32][..], &[32, 2][..]));
+    let ours = &weights["language.T5.t5.decoder.layers.1.cross_attention.value.lora.up.weight"];
+    // The second number here, `[0, 1]` of `[2, 32]`, is `[1, 0]` there.
+    assert_eq!((&ours.1[..], &ours.2[4..8]), (&[2, 32][..], &b.2[8..12]));
+    let config: Value = serde_json::from_str(&workshop.read("peft/adapter_config.json")).unwrap();
+    assert_eq!((&config["r"], &config["lora_alpha"]), (&json!(4), &json!(8)));
+    let module = stem.strip_prefix("base_model.model.").unwrap();
+    assert_eq!(config["rank_pattern"][module], 2);
+    assert_eq!(config["alpha_pattern"][module], 3);
+
+    WORKSHOP.pixelllm(&["weights", "export", "first", "--peft", "peft"]).failure(1, &["not T5"]);
 }

@@ -11,6 +11,7 @@ pub mod memory;
 pub mod metrics;
 pub mod optimizer;
 pub mod parameters;
+pub mod peft;
 pub mod record;
 pub mod renderer;
 pub mod resume;
