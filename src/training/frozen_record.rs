@@ -93,6 +93,11 @@ impl FrozenRecord {
         self.from_files().chain(&self.saved).cloned().collect()
     }
 
+    /// Those in `frozen.safetensors`.
+    pub fn saved(&self) -> &BTreeSet<String> {
+        &self.saved
+    }
+
     /// Those that come from a file outside of the run.
     pub fn from_files(&self) -> impl Iterator<Item = &String> {
         self.files.iter().flat_map(|file| &file.parameters)

@@ -8,6 +8,7 @@ use burn::store::bridge;
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use serde_json::{Map, Value, json};
 
+use super::frozen_record::FrozenRecord;
 use super::run_directory::{RunDirectory, write_atomically, write_json};
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
@@ -47,6 +48,14 @@ pub fn export(run: &RunDirectory, experiment: &Experiment, directory: &Path) -> 
         let problem = "has no weights: its training was not finished".into();
         let help = "Finish it with `pixelllm train EXPERIMENT.toml --resume`.";
         return Err(refuse((problem, help)));
+    }
+    let frozen = FrozenRecord::read(run)?;
+    let of_no_file = frozen.saved().iter().filter(|path| path.starts_with(T5)).count();
+    if of_no_file > 0 {
+        tracing::warn!(
+            "{of_no_file} parameters of T5 under the adapters come from no public file: on others, \
+             the adapters do not compute what was trained"
+        );
     }
     let tensors = read(&weights, config, &stacks)?;
     fs::create_dir_all(directory).map_err(Error::io("create", directory))?;

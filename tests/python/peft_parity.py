@@ -9,11 +9,13 @@ By hand, with torch 2.15.0, transformers 5.23.0 and peft 0.21.2:
     python tests/python/peft_parity.py compare DIR ADAPTER PROBE.safetensors
 """
 
+import json
 import sys
+from pathlib import Path
 
 import torch
 from peft import PeftModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import T5Config, T5ForConditionalGeneration
 
 # Of logits whose size is about 1.
@@ -27,7 +29,15 @@ def make(directory):
         num_heads=2, feed_forward_proj="gated-gelu", tie_word_embeddings=False,
         decoder_start_token_id=0,
     )
-    T5ForConditionalGeneration(config).save_pretrained(directory)
+    model = T5ForConditionalGeneration(config)
+    # transformers 5 ties the output to the words in whatever it makes, and unties them where a file
+    # has both, as those of T5 1.1 and Flan-T5 do.
+    tensors = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    tensors["lm_head.weight"] = torch.randn(160, 32) * 32**-0.5
+    model.save_pretrained(directory)
+    save_file(tensors, f"{directory}/model.safetensors", metadata={"format": "pt"})
+    path = Path(directory) / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"tie_word_embeddings": False}))
 
 
 def compare(directory, adapter, probe):
