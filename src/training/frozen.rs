@@ -150,7 +150,7 @@ mod tests {
     fn what_is_under_a_path_is_frozen_and_what_only_begins_like_it_is_not() {
         let frozen = freeze(two(), &["one".into(), "one_more.bias".into()]).unwrap();
         let trained = |linear: &Linear| {
-            let bias = linear.bias.as_ref().is_some_and(Param::is_require_grad);
+            let bias = linear.bias.as_ref().is_some_and(|bias| bias.is_require_grad());
             [linear.weight.is_require_grad(), bias]
         };
         assert_eq!(trained(&frozen.one), [false, false]);
