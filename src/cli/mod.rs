@@ -48,7 +48,7 @@ enum Command {
     Data(data::Data),
     /// Compare what a device computes with golden vectors of the original implementation
     Verify(verify::Verify),
-    /// Look into files of weights, and bring public ones into our format
+    /// Look into files of weights, bring public ones into our format, and adapters out of it
     #[command(subcommand)]
     Weights(weights::Weights),
     /// Look at the schema of experiments

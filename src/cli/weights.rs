@@ -1,4 +1,5 @@
-//! `pixelllm weights`: look into files of weights, and bring public ones into our format.
+//! `pixelllm weights`: look into files of weights, bring public ones into our format, and adapters
+//! out of it.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,19 +10,25 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::output::say;
 use crate::backend;
+use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 use crate::experiment;
+use crate::training::peft;
+use crate::training::run_directory::RunDirectory;
+use crate::training::weights as run_weights;
 use crate::weights::file::TensorFile;
 use crate::weights::import::{self, ImportOptions};
 use crate::weights::layout::{self, Fitted, LAYOUTS};
 
-/// Look into files of weights, and bring public ones into our format
+/// Look into files of weights, bring public ones into our format, and adapters out of it
 #[derive(Debug, Subcommand)]
 pub(super) enum Weights {
     /// List the tensors of a file and say whose layout it has
     Inspect(Inspect),
     /// Read a public checkpoint into the model of an experiment, and write it in our format
     Import(Import),
+    /// Write the adapters of a run's T5 in the layout of Hugging Face's PEFT
+    Export(Export),
 }
 
 impl Weights {
@@ -29,6 +36,7 @@ impl Weights {
         match self {
             Self::Inspect(inspect) => inspect.run(),
             Self::Import(import) => import.run(),
+            Self::Export(export) => export.run(),
         }
     }
 }
@@ -122,10 +130,42 @@ impl Import {
         }
         let model = experiment::load_model(&self.experiment, &self.changes)?;
         let device = backend::device("cpu")?;
-        let options = ImportOptions { layout: self.layout.as_deref(), strict: self.strict };
+        let options =
+            ImportOptions { layout: self.layout.as_deref(), strict: self.strict, only: None };
         let imported = import::to_file(&self.file, &model, &self.out, &options, &device)?;
         say(format_args!("{} ({}): {}", imported.layout, self.file.display(), imported.report));
         say(format_args!("\nWrote {}", self.out.display()));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Write the adapters of a run's T5 in the layout of Hugging Face's PEFT
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// The run directory
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// The folder to write `adapter_model.safetensors` and `adapter_config.json` to
+    #[arg(long, value_name = "DIR")]
+    peft: PathBuf,
+    /// Also write inputs of T5, and what it answers with its adapters, to compare PEFT with
+    #[arg(long, value_name = "FILE.safetensors")]
+    probe: Option<PathBuf>,
+}
+
+impl Export {
+    fn run(self) -> Result<ExitCode> {
+        let run = RunDirectory::open(&self.run)?;
+        let experiment = experiment::load(&run.experiment(), &[])?;
+        let count = peft::export(&run, &experiment, &self.peft)?;
+        if let Some(path) = &self.probe {
+            let device = backend::device("cpu")?;
+            let tokenizer = Tokenizer::from_file(run.tokenizer())?;
+            let model = run_weights::load(&run, &experiment, &tokenizer, &device)?;
+            peft::probe(&model, path)?;
+        }
+        say(format_args!("Wrote {count} matrices of adapters to {}", self.peft.display()));
+        say("They are those of T5 alone: what else was trained stays in the run.");
         Ok(ExitCode::SUCCESS)
     }
 }

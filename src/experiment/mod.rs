@@ -24,6 +24,7 @@ use crate::model::ConfigProblem;
 use crate::model::pixel_llm::PixelLlmConfig;
 use document::Node;
 use problem::Problem;
+pub(crate) use problem::did_you_mean;
 use shape::Schema;
 
 pub use schema::Experiment;

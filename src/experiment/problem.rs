@@ -50,7 +50,7 @@ pub(super) fn report(problems: Vec<Problem>) -> Result<()> {
 }
 
 /// "Did you mean …? " where one of `allowed` is like `found`, else nothing.
-pub(super) fn did_you_mean<'a>(
+pub(crate) fn did_you_mean<'a>(
     found: &str,
     allowed: impl IntoIterator<Item = &'a str>,
     quote: char,

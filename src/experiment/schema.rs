@@ -179,6 +179,9 @@ pub struct TrainingConfig {
     /// own, as the paper's devices do; gradients are averaged. A small model on a CPU trains up to so
     /// many times as fast. With dropout or drop path, only 1 gives the same losses every time.
     pub parallel_parts: usize,
+    /// Parts of the model that stay as they start, by their paths, such as `["vision.sam",
+    /// "language"]`: without gradients, moments, or a place in checkpoints. The paper freezes SAM.
+    pub frozen: Vec<String>,
 }
 
 impl Default for TrainingConfig {
@@ -191,6 +194,7 @@ impl Default for TrainingConfig {
             validation_batches: 4,
             prefetch_batches: 2,
             parallel_parts: 1,
+            frozen: Vec::new(),
         }
     }
 }

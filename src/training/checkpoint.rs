@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use burn::store::ModuleRecord;
 use burn::train::checkpoint::{Checkpoint, Checkpointer, CheckpointerError};
 use serde::{Deserialize, Serialize};
 
@@ -133,12 +134,51 @@ impl<R: Checkpoint> Checkpointer<R> for Part {
     }
 }
 
+/// Saves and restores the model of a run that leaves parameters out of its checkpoints.
+pub struct ModelPart {
+    part: Part,
+    /// Number of parameters in a checkpoint, where they are not all of the model.
+    num_saved: Option<usize>,
+}
+
+impl ModelPart {
+    /// Through `part`; `num_saved` where checkpoints hold a part of the model only.
+    pub fn new(part: Part, num_saved: Option<usize>) -> Self {
+        Self { part, num_saved }
+    }
+}
+
+impl Checkpointer<ModuleRecord> for ModelPart {
+    fn save(&self, number: usize, record: ModuleRecord) -> Result<(), CheckpointerError> {
+        self.part.save(number, record)
+    }
+
+    fn delete(&self, number: usize) -> Result<(), CheckpointerError> {
+        Checkpointer::<ModuleRecord>::delete(&self.part, number)
+    }
+
+    /// What is left out may be absent when the record is loaded; a parameter that has no place is an
+    /// error to Burn, so that with the right number of them none is missing.
+    fn restore(&self, number: usize) -> Result<ModuleRecord, CheckpointerError> {
+        let record: ModuleRecord = self.part.restore(number)?;
+        let Some(expected) = self.num_saved else { return Ok(record) };
+        if record.len() != expected {
+            let path = self.part.path(number);
+            return Err(CheckpointerError::Unknown(format!(
+                "{} holds {} parameters, not the {expected} that the run saves",
+                path.display(),
+                record.len()
+            )));
+        }
+        Ok(record.allow_partial(true))
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use burn::module::Module;
     use burn::nn::{Linear, LinearConfig};
-    use burn::store::ModuleRecord;
     use burn::tensor::Device;
 
     use super::*;

@@ -1,5 +1,6 @@
 //! What an experiment would train, without training it.
 
+use super::frozen;
 use super::memory::MemoryEstimate;
 use super::parameters::{ParameterCount, count_parameters, total};
 use super::sources;
@@ -34,7 +35,8 @@ impl DryRun {
         let train = sources::load_split(&experiment.data, &experiment.data.splits.train)?;
         let tokenizer = sources::tokenizer(experiment, &train)?;
         let vocabulary = tokenizer.vocabulary();
-        let parameters = count_parameters(&experiment.model.init(vocabulary, &device));
+        let model = experiment.model.init(vocabulary, &device);
+        let parameters = count_parameters(&frozen::freeze(model, &experiment.training.frozen)?);
         let collator = sources::collator(experiment, tokenizer);
         let batch_size = experiment.training.batch_size;
         let batches = train.iter().map(|source| {

@@ -16,8 +16,9 @@ use burn::train::{
     Interrupter, Learner, LearningResult, SupervisedTraining, TrainingError, TrainingStrategy,
 };
 
-use super::checkpoint::{self, CheckpointState, Checkpoints};
+use super::checkpoint::{self, CheckpointState, Checkpoints, ModelPart};
 use super::console::Console;
+use super::frozen_record::FrozenRecord;
 use super::metrics::{GradientNorm, PointLoss, QuantityMetric, TextLoss, Throughput, TotalLoss};
 use super::record::RecordLog;
 use super::renderer::Silent;
@@ -25,7 +26,7 @@ use super::run_directory::{RunDirectory, write_atomically};
 use super::sources;
 use super::step::TrainingModel;
 use super::strategy::{Journal, Span, StepLoop};
-use super::{optimizer, resume, weights};
+use super::{frozen, optimizer, resume, weights};
 use crate::data::loader::Batches;
 use crate::data::mixture::{MixedSource, Mixture};
 use crate::data::source::Source;
@@ -91,6 +92,7 @@ pub enum Outcome {
 /// Whatever is wrong with data, device or directory; [`Error::Run`] where the directory holds a run
 /// and `resume` is not set; [`Error::Compute`] where a loss is not finite.
 pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
+    frozen::check(experiment)?;
     let device = sources::seeded_device(experiment)?.autodiff();
     let (run, state) = open_directory(experiment, options)?;
     sources::ensure_shapes(&experiment.data)?;
@@ -108,9 +110,18 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
         max_steps: experiment.training.max_steps,
         checkpoint_every_steps: experiment.training.checkpoint_every_steps,
     };
-    let mut model = experiment.model.init(tokenizer.vocabulary(), &device);
-    if state.is_none() {
-        weights::import(experiment, &mut model)?;
+    let model = experiment.model.init(tokenizer.vocabulary(), &device);
+    let mut model = frozen::freeze(model, &experiment.training.frozen)?;
+    let frozen = match state {
+        None => {
+            let left_out = frozen::left_out(experiment, &model);
+            let imported = weights::import(experiment, &mut model)?;
+            FrozenRecord::begin(&run, &model, left_out, &imported)?
+        }
+        Some(_) => FrozenRecord::read(&run)?,
+    };
+    if state.is_some() {
+        frozen.load_all(&run, &experiment.model, &mut model)?;
     }
     let clip = experiment.optimizer.clip_gradient_norm;
     let model = TrainingModel::new(
@@ -118,6 +129,7 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
         experiment.losses.clone(),
         clip,
         experiment.training.parallel_parts,
+        frozen.left_out(),
     );
     let batches = batches(experiment, train.clone(), validation, &tokenizer)?;
     let journal = journal(&run, span, options.dashboard)?;
@@ -135,7 +147,7 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
         return Ok(Outcome::Stopped { run, step });
     }
     let model = result.model.model;
-    weights::save(&run, &model)?;
+    weights::save(&run, &model, &frozen)?;
     Ok(Outcome::Finished(Box::new(Trained { run, model, tokenizer, train })))
 }
 
@@ -232,10 +244,12 @@ fn launch(
     let optimizer = optimizer::optimizer(&experiment.optimizer, &model);
     let rate = experiment.optimizer.learning_rate;
     let schedule = optimizer::schedule(rate, &experiment.schedule, span.max_steps)?;
+    let num_saved = model.num_saved();
     let learner = Learner::new(model, optimizer, schedule);
 
     let checkpoints = Checkpoints::new(run.checkpoints());
     let [model_part, optimizer_part, schedule_part] = checkpoints.parts();
+    let model_part = ModelPart::new(model_part, num_saved);
     let first = state.map(|state| state.number);
     let interrupter = Interrupter::new();
     let renderer: Box<dyn MetricsRenderer> = match options.dashboard {

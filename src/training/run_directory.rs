@@ -70,6 +70,16 @@ impl RunDirectory {
         self.path.join("weights.safetensors")
     }
 
+    /// Where what is never trained comes from; only of a run that leaves it out of checkpoints.
+    pub fn frozen_record(&self) -> PathBuf {
+        self.path.join("frozen.json")
+    }
+
+    /// What is never trained and comes from no file.
+    pub fn frozen_weights(&self) -> PathBuf {
+        self.path.join("frozen.safetensors")
+    }
+
     /// What every step measured, one object a line.
     pub fn metrics(&self) -> PathBuf {
         self.path.join("metrics.jsonl")

@@ -9,31 +9,15 @@ use burn::tensor::{Device, ExecutionError, Tensor};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 
 use super::gradients::{gradient_norm, scale_gradients};
+pub use super::training_model::TrainingModel;
 use crate::data::batch::{Batch, HostBatch};
 use crate::data::sample::Task;
-use crate::experiment::schema::LossConfig;
 use crate::model::heads::points::to_pixels;
 use crate::model::loss::overlap::overlap_loss;
 use crate::model::loss::point::{
     PointDistance, PointUnit, TokenSelection, point_loss, select_tokens,
 };
 use crate::model::loss::text::text_loss;
-use crate::model::pixel_llm::PixelLlm;
-
-/// The model and what it is trained with.
-#[derive(Module, Debug)]
-pub struct TrainingModel {
-    /// The model.
-    pub model: PixelLlm,
-    #[module(skip)]
-    losses: LossConfig,
-    /// Largest norm of all gradients together.
-    #[module(skip)]
-    clip_gradient_norm: Option<f64>,
-    /// Parts of a batch that are computed at the same time.
-    #[module(skip)]
-    parallel_parts: usize,
-}
 
 /// Losses of a batch, on its device.
 #[derive(Debug, Clone)]
@@ -77,16 +61,6 @@ impl ItemLazy for StepOutput {
 }
 
 impl TrainingModel {
-    /// Wraps `model` for training.
-    pub fn new(
-        model: PixelLlm,
-        losses: LossConfig,
-        clip_gradient_norm: Option<f64>,
-        parallel_parts: usize,
-    ) -> Self {
-        Self { model, losses, clip_gradient_norm, parallel_parts }
-    }
-
     /// The losses that the task of a batch has: narratives learn text and points, descriptions text,
     /// expressions points (`spec/losses.md` §5).
     pub fn losses(&self, batch: Batch) -> Losses {
@@ -288,8 +262,11 @@ impl InferenceStep for TrainingModel {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::data::batch::BatchDims;
+    use crate::experiment::schema::LossConfig;
     use crate::model::language::Vocabulary;
     use crate::model::pixel_llm::PixelLlmConfig;
 
@@ -335,7 +312,13 @@ mod tests {
         let vocabulary = Vocabulary { size: 9, pad: 0, begin: 1, end: 2 };
         let model = config.init(vocabulary, &device);
         let step = |parts: usize, clip: Option<f64>| {
-            let model = TrainingModel::new(model.clone(), LossConfig::default(), clip, parts);
+            let model = TrainingModel::new(
+                model.clone(),
+                LossConfig::default(),
+                clip,
+                parts,
+                BTreeSet::new(),
+            );
             let output = TrainStep::step(&model, batch());
             (output.item, gradient_norm(&model, &output.grads))
         };

@@ -1,51 +1,74 @@
 //! The weights of a run, as safetensors.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
-use burn::store::{ModuleSnapshot, SafetensorsStore};
+use burn::store::{ModuleSnapshot, PathFilter, SafetensorsStore};
 use burn::tensor::Device;
 
+use super::frozen_record::FrozenRecord;
 use super::run_directory::RunDirectory;
 use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::model::pixel_llm::PixelLlm;
-use crate::weights::import::{self, ImportOptions};
+use crate::weights::import::{self, ImportOptions, Imported};
+use crate::weights::load::parameter_shapes;
 
-/// Writes the weights of `model` into `run`.
+/// Writes the weights of `model` into `run`, but for what `frozen` says comes from files.
 ///
 /// # Errors
 /// [`Error::Io`] or [`Error::Run`] where the file cannot be written.
-pub fn save(run: &RunDirectory, model: &PixelLlm) -> Result<()> {
-    let path = run.weights();
+pub fn save(run: &RunDirectory, model: &PixelLlm, frozen: &FrozenRecord) -> Result<()> {
+    let mut paths: BTreeSet<String> = parameter_shapes(model).into_keys().collect();
+    let count = paths.len();
+    frozen.from_files().for_each(|path| {
+        paths.remove(path);
+    });
+    write(&run.weights(), model, (paths.len() < count).then_some(&paths))
+}
+
+/// Writes the parameters `only` of `model`, or all, to `path`.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Run`] where the file cannot be written.
+pub fn write(path: &Path, model: &PixelLlm, only: Option<&BTreeSet<String>>) -> Result<()> {
     let beside = path.with_extension("partial.safetensors");
     let mut store = SafetensorsStore::from_file(&beside)
         .overwrite(true)
         .metadata("format", "pixelllm")
         .metadata("version", env!("CARGO_PKG_VERSION"));
+    if let Some(only) = only {
+        store = store.filter(PathFilter::new().with_full_paths(only.iter().cloned()));
+    }
     model.save_into(&mut store).map_err(|error| Error::Run {
-        path: path.clone(),
+        path: path.into(),
         problem: format!("cannot write the weights: {error}"),
         help: "Check that there is room, and train again with --resume.".into(),
     })?;
-    fs::rename(&beside, &path).map_err(Error::io("write", &path))
+    fs::rename(&beside, path).map_err(Error::io("write", path))
 }
 
 /// Loads the files that modules of `experiment` start from into `model`, and says what became of each.
 ///
 /// # Errors
 /// [`Error::Usage`], [`Error::Io`] or [`Error::Format`] where one cannot be used.
-pub fn import(experiment: &Experiment, model: &mut PixelLlm) -> Result<()> {
+pub fn import(experiment: &Experiment, model: &mut PixelLlm) -> Result<Vec<Imported>> {
+    let mut all = Vec::new();
     for file in &experiment.weights {
-        let options = ImportOptions { layout: file.layout.as_deref(), strict: file.strict };
+        let options =
+            ImportOptions { layout: file.layout.as_deref(), strict: file.strict, only: None };
         let imported = import::into_model(&file.file, &experiment.model, model, &options)?;
-        let (name, layout, report) = (file.file.display(), imported.layout, imported.report);
+        let (name, layout, report) = (file.file.display(), imported.layout, &imported.report);
         tracing::info!("weights {name} ({layout}): {report}");
+        all.push(imported);
     }
-    Ok(())
+    Ok(all)
 }
 
-/// Builds the model of `run` on `device` and reads its weights.
+/// Builds the model of `run` on `device` and reads its weights, and what was frozen from the files that
+/// it came from.
 ///
 /// # Errors
 /// [`Error::Run`] where the run is not finished, or its weights do not fit its experiment.
@@ -64,7 +87,10 @@ pub fn load(
         });
     }
     let mut model = experiment.model.init(tokenizer.vocabulary(), device);
-    let mut store = SafetensorsStore::from_file(&path);
+    let frozen = FrozenRecord::read(run)?;
+    frozen.load_files(run, &experiment.model, &mut model)?;
+    let from_files: BTreeSet<&String> = frozen.from_files().collect();
+    let mut store = SafetensorsStore::from_file(&path).allow_partial(!from_files.is_empty());
     let unfit = |problem: String| Error::Run {
         path: path.clone(),
         problem,
@@ -73,7 +99,8 @@ pub fn load(
             .into(),
     };
     let applied = model.load_from(&mut store).map_err(|error| unfit(error.to_string()))?;
-    if applied.missing.is_empty() && applied.unused.is_empty() && applied.errors.is_empty() {
+    let is_complete = applied.missing.iter().all(|(path, _)| from_files.contains(path));
+    if is_complete && applied.unused.is_empty() && applied.errors.is_empty() {
         Ok(model)
     } else {
         Err(unfit(format!("the weights do not fit the experiment:\n{applied}")))

@@ -1,6 +1,6 @@
 //! Files of tensors: names, shapes, types, and data that is read only when it is asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -80,11 +80,7 @@ impl TensorFile {
     }
 
     fn open_shards(path: PathBuf) -> Result<Self> {
-        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        let index: Index = serde_json::from_str(&text).map_err(|error| {
-            let help = "It should hold a `weight_map` from names of tensors to files beside it.";
-            Error::format_at(&path, error.line(), error.to_string(), help)
-        })?;
+        let index = read_index(&path)?;
         let mut shards: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (name, shard) in &index.weight_map {
             shards.entry(shard.as_str()).or_default().push(name);
@@ -105,6 +101,22 @@ impl TensorFile {
         Ok(Self { path, format, metadata: BTreeMap::new(), tensors })
     }
 
+    /// The files that [`TensorFile::open`] reads for `path`: itself, or an index and its shards.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Format`] where a folder or an index cannot be read.
+    pub fn parts(path: &Path) -> Result<Vec<PathBuf>> {
+        let path = if path.is_dir() { file_in(path)? } else { path.to_path_buf() };
+        if !path.to_string_lossy().ends_with(INDEX_SUFFIX) {
+            return Ok(vec![path]);
+        }
+        let index = read_index(&path)?;
+        let shards: BTreeSet<&str> = index.weight_map.values().map(String::as_str).collect();
+        let shards: Vec<_> =
+            shards.into_iter().map(|shard| beside(&path, shard)).collect::<Result<_>>()?;
+        Ok([vec![path], shards].concat())
+    }
+
     /// Bytes of all tensors.
     pub fn byte_len(&self) -> usize {
         self.tensors.values().map(burn_pack::Tensor::byte_len).sum()
@@ -115,6 +127,14 @@ impl TensorFile {
 #[derive(Debug, Deserialize)]
 struct Index {
     weight_map: BTreeMap<String, String>,
+}
+
+fn read_index(path: &Path) -> Result<Index> {
+    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    serde_json::from_str(&text).map_err(|error| {
+        let help = "It should hold a `weight_map` from names of tensors to files beside it.";
+        Error::format_at(path, error.line(), error.to_string(), help)
+    })
 }
 
 /// The file that a folder is opened for.

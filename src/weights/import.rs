@@ -1,5 +1,6 @@
 //! Public checkpoints into the whole model, and into our own format.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use burn::tensor::Device;
 use super::file::TensorFile;
 use super::layout::{self, Fitted, LAYOUTS};
 use super::load::{self, LoadReport};
+use super::name_map::Target;
 use crate::error::{Error, Result};
 use crate::model::language::{LanguageModel, Vocabulary};
 use crate::model::pixel_llm::{PixelLlm, PixelLlmConfig};
@@ -26,6 +28,8 @@ pub struct ImportOptions<'a> {
     pub layout: Option<&'a str>,
     /// Whether anything left out, left over or changed is an error.
     pub strict: bool,
+    /// The only parameters of the model that are loaded; `None` for all that the file has.
+    pub only: Option<&'a BTreeSet<String>>,
 }
 
 /// What was read.
@@ -78,7 +82,9 @@ fn read(
     check_words(file, fitted, model)?;
     let scope: Vec<&str> = fitted.components.iter().map(|component| component.ours).collect();
     let resampling = |parameter: &str| resampling(config, parameter);
-    let report = load::load(model, file, |name| fitted.targets(name), &scope, resampling)?;
+    let wanted = |target: &Target| options.only.is_none_or(|only| only.contains(&target.path));
+    let targets = |name: &str| fitted.targets(name).into_iter().filter(wanted).collect();
+    let report = load::load(model, file, targets, &scope, resampling)?;
     if report.loaded.is_empty() {
         let problem = format!("nothing in it fits the model\n{report}");
         return Err(Error::format(

@@ -10,7 +10,8 @@
 //! | [`masks`] | the maps of the mask branch |
 //! | [`two_way`] | what the maps of two-way transformers share |
 //! | [`prompt`], [`git`], [`points`] | the maps of prompts, decoder and point head |
-//! | [`t5`] | the maps of T5 |
+//! | [`t5`], [`peft`] | the maps of T5, and of its adapters in PEFT's files |
+//! | [`safetensors`] | tensors that belong to no module, to a file |
 //! | [`load`] | into a module, with a report of everything that did not fit |
 //! | [`import`] | into the whole model, and into our own format |
 
@@ -24,9 +25,11 @@ pub mod layout;
 pub mod load;
 pub mod masks;
 pub mod name_map;
+pub mod peft;
 pub mod points;
 pub mod prompt;
 mod rows;
+pub mod safetensors;
 pub mod sam;
 pub mod t5;
 pub mod two_way;

@@ -2,6 +2,8 @@
 // Each test file uses a part of it.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
+pub(crate) mod safetensors;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -121,6 +121,11 @@ impl T5Language {
         self.t5.logits(features)
     }
 
+    /// T5 itself.
+    pub fn t5(&self) -> &T5 {
+        &self.t5
+    }
+
     /// The vocabulary that it writes in.
     pub fn vocabulary(&self) -> Vocabulary {
         self.t5.vocabulary
@@ -262,6 +267,11 @@ impl T5 {
     /// [`Self::read`].
     pub fn read_text(&self, mut state: T5State, text: Tensor<2, Int>) -> Tensor<3> {
         self.advance(&mut state, text, After::Nothing)
+    }
+
+    /// Number of words, and their width.
+    pub fn words_shape(&self) -> [usize; 2] {
+        self.words.weight.lazy_shape().dims()
     }
 
     /// Where its weights are.

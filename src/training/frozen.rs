@@ -1,0 +1,168 @@
+//! Parts of the model that are never trained, by their paths.
+
+use std::collections::BTreeSet;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+
+use crate::backend;
+use crate::error::{Error, Result};
+use crate::experiment::{Experiment, did_you_mean};
+use crate::model::language::t5::config::Trained;
+use crate::model::language::{LanguageConfig, Vocabulary};
+use crate::model::pixel_llm::PixelLlm;
+use crate::weights::load::parameter_shapes;
+
+/// Where the weights of T5 are in the model.
+const T5: &str = "language.T5.t5";
+
+/// Checks that every path of `training.frozen` names something, before anything is written.
+///
+/// # Errors
+/// [`Error::Experiment`] for the first that does not, [`Error::Device`] where there is none.
+pub fn check(experiment: &Experiment) -> Result<()> {
+    if experiment.training.frozen.is_empty() {
+        return Ok(());
+    }
+    // Parameters are made when they are first needed, which is never.
+    let vocabulary = Vocabulary { size: 1, pad: 0, begin: 0, end: 0 };
+    let model = experiment.model.init(vocabulary, &backend::device("cpu")?);
+    check_paths(&model, &experiment.training.frozen)
+}
+
+fn check_paths<M: Module>(model: &M, frozen: &[String]) -> Result<()> {
+    let parameters: Vec<String> = parameter_shapes(model).into_keys().collect();
+    let is_known =
+        |path: &String| parameters.iter().any(|parameter| is_under(parameter, path.as_str()));
+    let Some(index) = frozen.iter().position(|path| !is_known(path)) else { return Ok(()) };
+    let mut modules: BTreeSet<&str> = BTreeSet::new();
+    for parameter in &parameters {
+        let ends = parameter.match_indices('.').map(|(end, _)| &parameter[..end]);
+        modules.extend(ends.chain([parameter.as_str()]));
+    }
+    let found = &frozen[index];
+    let guess = did_you_mean(found, modules.iter().copied(), '"');
+    let outermost: Vec<_> = modules.iter().filter(|module| !module.contains('.')).collect();
+    let outermost = outermost.iter().map(|module| format!("\"{module}\"")).collect::<Vec<_>>();
+    Err(Error::Experiment {
+        origin: "training".into(),
+        key: format!("training.frozen.{index}"),
+        problem: format!("no parameter of the model is under {found:?}"),
+        help: format!("{guess}The model has {}, and what is in them.", outermost.join(", ")),
+    })
+}
+
+/// Whether `parameter` is `path` or under it.
+fn is_under(parameter: &str, path: &str) -> bool {
+    parameter.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// `module` with everything under `frozen` taken out of training. Dropout stays as it is.
+///
+/// # Errors
+/// [`Error::Experiment`] for a path that names nothing.
+pub fn freeze<M: Module>(module: M, frozen: &[String]) -> Result<M> {
+    check_paths(&module, frozen)?;
+    Ok(module.map(&mut Freeze { frozen, path: Vec::new() }))
+}
+
+struct Freeze<'a> {
+    frozen: &'a [String],
+    path: Vec<String>,
+}
+
+impl ModuleMapper for Freeze<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let path = self.path.join(".");
+        let is_frozen = self.frozen.iter().any(|frozen| is_under(&path, frozen));
+        if is_frozen { param.no_grad() } else { param }
+    }
+}
+
+/// The parameters that checkpoints leave out: what is frozen by the experiment, and T5 under its
+/// adapters. Constants of a module that is trained, such as the frequencies of a position code, are
+/// none of them: they are small, and stay with their module. `model` is one for training.
+pub fn left_out(experiment: &Experiment, model: &PixelLlm) -> BTreeSet<String> {
+    let mut places = experiment.training.frozen.clone();
+    if let LanguageConfig::T5(config) = &experiment.model.language
+        && config.trained == Trained::Lora
+    {
+        places.push(T5.into());
+    }
+    let mut visitor = Untrained { places: &places, path: Vec::new(), found: BTreeSet::new() };
+    model.visit(&mut visitor);
+    visitor.found
+}
+
+struct Untrained<'a> {
+    places: &'a [String],
+    path: Vec<String>,
+    found: BTreeSet<String>,
+}
+
+impl ModuleVisitor for Untrained<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let path = self.path.join(".");
+        let is_placed = self.places.iter().any(|place| is_under(&path, place));
+        if is_placed && !param.is_require_grad() {
+            self.found.insert(path);
+        }
+    }
+
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use burn::nn::{Linear, LinearConfig};
+    use burn::tensor::Device;
+    use miette::Diagnostic;
+
+    use super::*;
+
+    #[derive(Module, Debug)]
+    struct Two {
+        one: Linear,
+        one_more: Linear,
+    }
+
+    fn two() -> Two {
+        let linear = || LinearConfig::new(2, 3).init(&Device::flex().autodiff());
+        Two { one: linear(), one_more: linear() }
+    }
+
+    #[test]
+    fn what_is_under_a_path_is_frozen_and_what_only_begins_like_it_is_not() {
+        let frozen = freeze(two(), &["one".into(), "one_more.bias".into()]).unwrap();
+        let trained = |linear: &Linear| {
+            let bias = linear.bias.as_ref().is_some_and(|bias| bias.is_require_grad());
+            [linear.weight.is_require_grad(), bias]
+        };
+        assert_eq!(trained(&frozen.one), [false, false]);
+        assert_eq!(trained(&frozen.one_more), [true, false]);
+    }
+
+    #[test]
+    fn a_path_that_names_nothing_is_an_error_with_a_guess() {
+        let error = freeze(two(), &["one".into(), "one_mor".into()]).unwrap_err();
+        assert!(error.to_string().contains("training.frozen.1"), "{error}");
+        let help = error.help().unwrap().to_string();
+        assert!(help.starts_with("Did you mean \"one_more\"? "), "{help}");
+        assert!(freeze(two(), &[String::new()]).is_err());
+    }
+}
