@@ -18,9 +18,10 @@ use crate::model::language::{LanguageConfig, LanguageModel};
 use crate::model::pixel_llm::PixelLlm;
 use crate::weights::array::Array;
 use crate::weights::file::TensorFile;
-use crate::weights::peft::{PREFIX, T5_ADAPTERS};
-use crate::weights::safetensors;
+use crate::weights::{safetensors, t5};
 
+/// What all names in PEFT's files begin with.
+const PREFIX: &str = "base_model.model.";
 /// Where the weights of T5 are in the model.
 const T5: &str = "language.T5.t5.";
 /// Files of an adapter, as PEFT calls them.
@@ -173,23 +174,19 @@ fn alpha(lora: &LoraConfig) -> Value {
 fn read(weights: &Path, config: &T5Config, stacks: &Stacks<'_>) -> Result<BTreeMap<String, Array>> {
     let file = TensorFile::open(weights)?;
     let size = config.dimensions();
-    let depth = size.encoder_depth.max(size.decoder_depth);
     let mut tensors = BTreeMap::new();
-    for (theirs, ours, _) in T5_ADAPTERS.entries {
-        for index in 0..depth {
-            let [theirs, ours] =
-                [theirs, ours].map(|name| name.replace("{i}", &index.to_string()) + ".weight");
-            let Some(tensor) = file.tensors.get(&format!("{T5}{ours}")) else { continue };
-            let unreadable =
-                |problem: String| Error::format(weights, problem, "Restore the file of the run.");
-            let data = bridge::to_data(tensor).map_err(|error| unreadable(error.to_string()))?;
-            let data = data.convert_dtype(DType::F32);
-            let shape = data.shape().to_vec();
-            let values =
-                data.try_into_vec::<f32>().map_err(|error| unreadable(format!("{error:?}")))?;
-            // `[in, out]` here, `[out, in]` in PyTorch.
-            tensors.insert(format!("{PREFIX}{theirs}"), Array { shape, values }.permute(&[1, 0]));
-        }
+    for (path, tensor) in &file.tensors {
+        let adapter = path.strip_prefix(T5).filter(|path| path.contains(".lora."));
+        let Some(name) = adapter.and_then(|path| t5::HUGGING_FACE.name_of(path)) else { continue };
+        let unreadable =
+            |problem: String| Error::format(weights, problem, "Restore the file of the run.");
+        let data = bridge::to_data(tensor).map_err(|error| unreadable(error.to_string()))?;
+        let data = data.convert_dtype(DType::F32);
+        let shape = data.shape().to_vec();
+        let values =
+            data.try_into_vec::<f32>().map_err(|error| unreadable(format!("{error:?}")))?;
+        // `[in, out]` here, `[out, in]` in PyTorch.
+        tensors.insert(format!("{PREFIX}{name}"), Array { shape, values }.permute(&[1, 0]));
     }
     let found = |stack: &str| tensors.keys().filter(|name| name.contains(stack)).count();
     // Two matrices to a projection; the decoder has two attentions to a layer.

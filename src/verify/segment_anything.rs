@@ -14,7 +14,7 @@ use crate::model::prompt::location::{LocationConfig, LocationEncoder};
 use crate::model::prompt::mask_prompt::{MaskPromptConfig, MaskPromptEncoder};
 use crate::model::vision::Resampling;
 use crate::model::vision::sam::{Sam, SamConfig};
-use crate::weights::{masks, sam};
+use crate::weights::{masks, prompt, sam};
 
 /// Options of `segment_anything`'s models. What they leave open is read off the parameters.
 #[derive(Debug, Deserialize)]
@@ -144,8 +144,8 @@ fn load(vectors: &Vectors, settings: &Settings, device: &Device) -> Result<Model
         &mut model,
         &[
             (&sam::META, "image_encoder.", "image."),
-            (&sam::LOCATION_META, "prompt_encoder.", "location."),
-            (&sam::MASK_PROMPT_META, "prompt_encoder.mask_downscaling.", "mask_prompt."),
+            (&prompt::LOCATION_META, "prompt_encoder.", "location."),
+            (&prompt::MASK_META, "prompt_encoder.mask_downscaling.", "mask_prompt."),
             (&masks::DECODER_META, "mask_decoder.", "decoder."),
         ],
     )?;

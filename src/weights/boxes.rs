@@ -71,8 +71,8 @@ const ROI_HEAD: [Entry; 6] = [
 ];
 
 /// The feature pyramid of the reference in JAX, under `fpn/`.
-pub const PYRAMID_JAX: NameMap = NameMap { dialect: Dialect::Flax, entries: &PYRAMID };
+pub const PYRAMID_JAX: NameMap = NameMap { dialect: Dialect::Flax, entries: &[&PYRAMID] };
 /// The first stage, under `proposal_generator/`.
-pub const HEAD_JAX: NameMap = NameMap { dialect: Dialect::Flax, entries: &HEAD };
+pub const HEAD_JAX: NameMap = NameMap { dialect: Dialect::Flax, entries: &[&HEAD] };
 /// The second stage, under `roi_heads/box_head.0/`.
-pub const ROI_HEAD_JAX: NameMap = NameMap { dialect: Dialect::Flax, entries: &ROI_HEAD };
+pub const ROI_HEAD_JAX: NameMap = NameMap { dialect: Dialect::Flax, entries: &[&ROI_HEAD] };

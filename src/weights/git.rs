@@ -6,7 +6,7 @@ use super::name_map::{Dialect, NameMap};
 /// The reference in JAX.
 pub const JAX: NameMap = NameMap {
     dialect: Dialect::Flax,
-    entries: &[
+    entries: &[&[
         ("visual_projection.0", "visual_projection", Linear),
         ("visual_projection.1", "visual_norm", Norm),
         ("embedding/words", "words", Embedding),
@@ -29,5 +29,5 @@ pub const JAX: NameMap = NameMap {
         ("transformer/encoder/layer.{i}/output/dense", "layers.{i}.mlp_output", Linear),
         ("transformer/encoder/layer.{i}/output/LayerNorm", "layers.{i}.mlp_norm", Norm),
         ("output", "output", Linear),
-    ],
+    ]],
 };

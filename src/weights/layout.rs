@@ -33,7 +33,7 @@ const TORCH_PREFIXES: &[&str] = &["", "model.", "module.", "state_dict.", "model
 
 /// Our own format: names are paths in the whole model.
 const OURS: NameMap =
-    NameMap { dialect: Dialect::Torch, entries: &[("{path}", "{path}", Kind::Tensor(&[]))] };
+    NameMap { dialect: Dialect::Torch, entries: &[&[("{path}", "{path}", Kind::Tensor(&[]))]] };
 
 const fn ours(path: &'static str) -> Component {
     Component { theirs: path, ours: path, map: &OURS }
@@ -110,7 +110,7 @@ pub const LAYOUTS: &[Layout] = &[
         prefixes: TORCH_PREFIXES,
         components: &[
             Component { theirs: "image_encoder.", ours: "vision.sam.", map: &sam::META },
-            Component { theirs: "prompt_encoder.", ours: "location.", map: &sam::LOCATION_META },
+            Component { theirs: "prompt_encoder.", ours: "location.", map: &prompt::LOCATION_META },
             Component {
                 theirs: "mask_decoder.",
                 ours: "masks.decoder.",
@@ -124,7 +124,7 @@ pub const LAYOUTS: &[Layout] = &[
         prefixes: TORCH_PREFIXES,
         components: &[
             Component { theirs: "vision_encoder.", ours: "vision.sam.", map: &sam::HUGGING_FACE },
-            Component { theirs: "", ours: "location.", map: &sam::LOCATION_HUGGING_FACE },
+            Component { theirs: "", ours: "location.", map: &prompt::LOCATION_HUGGING_FACE },
             Component {
                 theirs: "mask_decoder.",
                 ours: "masks.decoder.",

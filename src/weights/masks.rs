@@ -2,86 +2,69 @@
 
 use super::name_map::Kind::{Linear, Norm, Tensor, Transposed};
 use super::name_map::{Dialect, Entry, NameMap};
-use super::two_way::{self, joined};
+use super::two_way;
 
 /// The mask decoder of the reference in JAX.
-pub const DECODER_JAX: NameMap = NameMap {
-    dialect: Dialect::Flax,
-    entries: &joined::<{ two_way::JAX.len() + DECODER_JAX_OWN.len() }>(
-        two_way::JAX,
-        DECODER_JAX_OWN,
-    ),
-};
-
-const DECODER_JAX_OWN: &[Entry] = &[
-    ("iou_token.weight", "iou_token", Tensor(&[])),
-    ("mask_tokens.weight", "mask_tokens", Tensor(&[])),
-    ("output_upscaling/0", "upscaling.first", Transposed),
-    ("output_upscaling/1", "upscaling.norm", Norm),
-    ("output_upscaling/3", "upscaling.second", Transposed),
-    ("output_hypernetworks_mlps.{i}/layers.{j}", "hyper_networks.{i}.layers.{j}", Linear),
-    ("iou_prediction_head/layers.{j}", "iou_head.layers.{j}", Linear),
-];
+pub const DECODER_JAX: NameMap = NameMap { dialect: Dialect::Flax, entries: DECODER };
 
 /// The mask decoder of Meta's files, under `mask_decoder.`.
-pub const DECODER_META: NameMap = NameMap {
-    dialect: Dialect::Torch,
-    entries: &joined::<{ two_way::META.len() + DECODER_META_OWN.len() }>(
-        two_way::META,
-        DECODER_META_OWN,
-    ),
-};
-
-const DECODER_META_OWN: &[Entry] = &[
-    ("iou_token.weight", "iou_token", Tensor(&[])),
-    ("mask_tokens.weight", "mask_tokens", Tensor(&[])),
-    ("output_upscaling.0", "upscaling.first", Transposed),
-    ("output_upscaling.1", "upscaling.norm", Norm),
-    ("output_upscaling.3", "upscaling.second", Transposed),
-    ("output_hypernetworks_mlps.{i}.layers.{j}", "hyper_networks.{i}.layers.{j}", Linear),
-    ("iou_prediction_head.layers.{j}", "iou_head.layers.{j}", Linear),
-];
+pub const DECODER_META: NameMap = NameMap { dialect: Dialect::Torch, entries: DECODER };
 
 /// The mask decoder of Hugging Face's `SamModel`, under `mask_decoder.`; its networks have three layers,
 /// of which the one in the middle has a number.
 pub const DECODER_HUGGING_FACE: NameMap = NameMap {
     dialect: Dialect::Torch,
-    entries: &joined::<{ two_way::HUGGING_FACE.len() + DECODER_HUGGING_FACE_OWN.len() }>(
-        two_way::HUGGING_FACE,
-        DECODER_HUGGING_FACE_OWN,
-    ),
+    entries: &[
+        two_way::LAYERS,
+        two_way::NORMS_HUGGING_FACE,
+        DECODER_TOKENS,
+        &[
+            ("upscale_conv1", "upscaling.first", Transposed),
+            ("upscale_layer_norm", "upscaling.norm", Norm),
+            ("upscale_conv2", "upscaling.second", Transposed),
+            ("output_hypernetworks_mlps.{i}/proj_in", "hyper_networks.{i}.layers.0", Linear),
+            ("output_hypernetworks_mlps.{i}/layers.0", "hyper_networks.{i}.layers.1", Linear),
+            ("output_hypernetworks_mlps.{i}/proj_out", "hyper_networks.{i}.layers.2", Linear),
+            ("iou_prediction_head/proj_in", "iou_head.layers.0", Linear),
+            ("iou_prediction_head/layers.0", "iou_head.layers.1", Linear),
+            ("iou_prediction_head/proj_out", "iou_head.layers.2", Linear),
+        ],
+    ],
 };
-
-const DECODER_HUGGING_FACE_OWN: &[Entry] = &[
-    ("iou_token.weight", "iou_token", Tensor(&[])),
-    ("mask_tokens.weight", "mask_tokens", Tensor(&[])),
-    ("upscale_conv1", "upscaling.first", Transposed),
-    ("upscale_layer_norm", "upscaling.norm", Norm),
-    ("upscale_conv2", "upscaling.second", Transposed),
-    ("output_hypernetworks_mlps.{i}.proj_in", "hyper_networks.{i}.layers.0", Linear),
-    ("output_hypernetworks_mlps.{i}.layers.0", "hyper_networks.{i}.layers.1", Linear),
-    ("output_hypernetworks_mlps.{i}.proj_out", "hyper_networks.{i}.layers.2", Linear),
-    ("iou_prediction_head.proj_in", "iou_head.layers.0", Linear),
-    ("iou_prediction_head.layers.0", "iou_head.layers.1", Linear),
-    ("iou_prediction_head.proj_out", "iou_head.layers.2", Linear),
-];
 
 /// The mask adapter of the reference in JAX.
 pub const ADAPTER_JAX: NameMap = NameMap {
     dialect: Dialect::Flax,
-    entries: &joined::<{ two_way::JAX.len() + ADAPTER_JAX_OWN.len() }>(
-        two_way::JAX,
-        ADAPTER_JAX_OWN,
-    ),
+    entries: &[
+        two_way::LAYERS,
+        two_way::NORMS,
+        &[
+            ("output_tokens.weight", "tokens", Tensor(&[])),
+            ("alpha_output.weight", "gate", Tensor(&[])),
+            ("visual_projection_mlp/LayerNorm_0", "visual_projection.norm", Norm),
+            ("visual_projection_mlp/layers.0", "visual_projection.linear", Linear),
+            ("textual_projection_mlp/LayerNorm_0", "text_projection.norm", Norm),
+            ("textual_projection_mlp/layers.0", "text_projection.linear", Linear),
+        ],
+    ],
 };
 
-const ADAPTER_JAX_OWN: &[Entry] = &[
-    ("output_tokens.weight", "tokens", Tensor(&[])),
-    ("alpha_output.weight", "gate", Tensor(&[])),
-    ("visual_projection_mlp/LayerNorm_0", "visual_projection.norm", Norm),
-    ("visual_projection_mlp/layers.0", "visual_projection.linear", Linear),
-    ("textual_projection_mlp/LayerNorm_0", "text_projection.norm", Norm),
-    ("textual_projection_mlp/layers.0", "text_projection.linear", Linear),
+const DECODER: &[&[Entry]] = &[
+    two_way::LAYERS,
+    two_way::NORMS,
+    DECODER_TOKENS,
+    &[
+        ("output_upscaling/0", "upscaling.first", Transposed),
+        ("output_upscaling/1", "upscaling.norm", Norm),
+        ("output_upscaling/3", "upscaling.second", Transposed),
+        ("output_hypernetworks_mlps.{i}/layers.{j}", "hyper_networks.{i}.layers.{j}", Linear),
+        ("iou_prediction_head/layers.{j}", "iou_head.layers.{j}", Linear),
+    ],
+];
+
+const DECODER_TOKENS: &[Entry] = &[
+    ("iou_token.weight", "iou_token", Tensor(&[])),
+    ("mask_tokens.weight", "mask_tokens", Tensor(&[])),
 ];
 
 #[cfg(test)]

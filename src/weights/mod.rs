@@ -5,12 +5,12 @@
 //! | [`file`] | safetensors (one file or shards), PyTorch's `.pth`: names, shapes and lazy data |
 //! | [`name_map`] | the language of name maps: `blocks.{i}.norm1` → `blocks.{i}.norm_1` |
 //! | [`layout`] | which maps make up a public checkpoint, and guessing which one a file is |
-//! | [`eva`], [`sam`] | the maps of the vision encoders, as tables |
+//! | [`eva`], [`sam`] | the maps of the image encoders, as tables |
 //! | [`boxes`] | the maps of the box decoder |
 //! | [`masks`] | the maps of the mask branch |
 //! | [`two_way`] | what the maps of two-way transformers share |
-//! | [`prompt`], [`git`], [`points`] | the maps of prompts, decoder and point head |
-//! | [`t5`], [`peft`] | the maps of T5, and of its adapters in PEFT's files |
+//! | [`prompt`], [`git`], [`points`] | the maps of prompts and the adapter, GIT-style decoder, point head |
+//! | [`t5`] | the maps of T5 and of its adapters |
 //! | [`safetensors`] | tensors that belong to no module, to a file |
 //! | [`load`] | into a module, with a report of everything that did not fit |
 //! | [`import`] | into the whole model, and into our own format |
@@ -25,7 +25,6 @@ pub mod layout;
 pub mod load;
 pub mod masks;
 pub mod name_map;
-pub mod peft;
 pub mod points;
 pub mod prompt;
 mod rows;

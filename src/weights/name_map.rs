@@ -4,12 +4,15 @@
 //! [`Dialect`]: in PyTorch a linear layer is `weight` `[out, in]` and `bias`, in flax it is `kernel`
 //! `[in, out]` and `bias`, in Burn `weight` `[in, out]` and `bias`. What is not a layer is a tensor of
 //! its own, with the [`Change`]s that lay it out as here.
+//!
+//! In maps a `/` stands between a module and its part. In flax's files it is written so; in PyTorch's it
+//! is a dot, so that one table serves a model in both.
 
 use std::sync::Arc;
 
 use burn::store::burn_pack;
 use burn::tensor::{DType, Shape, TensorData};
-use regex::Regex;
+use regex::{Captures, Regex};
 
 use super::array::Array;
 
@@ -27,6 +30,9 @@ pub enum Dialect {
 pub enum Kind {
     /// A linear layer.
     Linear,
+    /// A linear layer without a bias, and its low-rank adapter where the file has one: PEFT's
+    /// `lora_A`, the reference's `kernel_left_lora`.
+    Adapted,
     /// A convolution.
     Convolution,
     /// A transposed convolution.
@@ -83,8 +89,8 @@ pub type Entry = (&'static str, &'static str, Kind);
 pub struct NameMap {
     /// Who wrote the file.
     pub dialect: Dialect,
-    /// The lines.
-    pub entries: &'static [Entry],
+    /// The lines, in groups that several maps may share.
+    pub entries: &'static [&'static [Entry]],
 }
 
 /// Where a tensor of a file goes.
@@ -118,6 +124,16 @@ impl Kind {
             (Self::Linear, Dialect::Flax) => {
                 &[("/kernel", ".weight", SAME), ("/bias", ".bias", SAME)]
             }
+            (Self::Adapted, Dialect::Torch) => &[
+                (".weight", ".base.weight", TURNED),
+                (".lora_A.weight", ".lora.down.weight", TURNED),
+                (".lora_B.weight", ".lora.up.weight", TURNED),
+            ],
+            (Self::Adapted, Dialect::Flax) => &[
+                ("/kernel", ".base.weight", SAME),
+                ("/kernel_left_lora", ".lora.down.weight", SAME),
+                ("/kernel_right_lora", ".lora.up.weight", SAME),
+            ],
             (Self::Convolution | Self::Transposed, Dialect::Torch) => {
                 &[(".weight", ".weight", SAME), (".bias", ".bias", SAME)]
             }
@@ -150,23 +166,50 @@ struct Line {
     is_row: bool,
 }
 
+impl Dialect {
+    /// A name of a map as files write it.
+    fn name(self, name: &str) -> String {
+        match self {
+            Self::Torch => name.replace('/', "."),
+            Self::Flax => name.to_string(),
+        }
+    }
+}
+
 impl NameMap {
+    /// Every tensor that the map knows: its name there, its path here, how it is laid out.
+    fn tensors(&self) -> impl Iterator<Item = (String, String, Kind, &'static [Change])> {
+        let dialect = self.dialect;
+        self.entries.iter().copied().flatten().flat_map(move |&(theirs, ours, kind)| {
+            kind.parts(dialect).iter().map(move |&(suffix, our_suffix, changes)| {
+                let theirs = dialect.name(theirs) + suffix;
+                (theirs, format!("{ours}{our_suffix}"), kind, changes)
+            })
+        })
+    }
+
     /// Compiles the map for names that begin with `their_prefix` there and `our_prefix` here.
     pub fn compile(&self, their_prefix: &str, our_prefix: &str) -> CompiledMap {
-        let lines = self.entries.iter().flat_map(|&(theirs, ours, kind)| {
-            kind.parts(self.dialect).iter().filter_map(move |&(suffix, our_suffix, changes)| {
-                let (changes, places) = match kind {
-                    Kind::Tensor(changes) | Kind::Row(changes) => (changes, None),
-                    Kind::Table(places, changes) => (changes, Some(places)),
-                    _ => (changes, None),
-                };
-                let theirs = pattern(&format!("{their_prefix}{theirs}{suffix}"))?;
-                let ours = format!("{our_prefix}{ours}{our_suffix}");
-                let is_row = matches!(kind, Kind::Row(_));
-                Some(Line { theirs, ours, changes, places, is_row })
-            })
+        let lines = self.tensors().filter_map(|(theirs, ours, kind, changes)| {
+            let (changes, places) = match kind {
+                Kind::Tensor(changes) | Kind::Row(changes) => (changes, None),
+                Kind::Table(places, changes) => (changes, Some(places)),
+                _ => (changes, None),
+            };
+            let theirs = pattern(&format!("{their_prefix}{theirs}"))?;
+            let ours = format!("{our_prefix}{ours}");
+            let is_row = matches!(kind, Kind::Row(_));
+            Some(Line { theirs, ours, changes, places, is_row })
         });
         CompiledMap { lines: lines.collect() }
+    }
+
+    /// The name there of the parameter `path` here; `None` where the map has none.
+    pub fn name_of(&self, path: &str) -> Option<String> {
+        self.tensors().find_map(|(theirs, ours, _, _)| {
+            let captures = pattern(&ours)?.captures(path)?;
+            Some(filled(theirs, &captures))
+        })
     }
 }
 
@@ -181,18 +224,21 @@ fn pattern(name: &str) -> Option<Regex> {
     Regex::new(&format!("^{pattern}$")).ok()
 }
 
+/// A name with what was captured in place of its placeholders.
+fn filled(name: String, captures: &Captures<'_>) -> String {
+    PLACEHOLDERS.iter().fold(name, |name, (placeholder, _)| match captures.name(placeholder) {
+        Some(found) => name.replace(&format!("{{{placeholder}}}"), found.as_str()),
+        None => name,
+    })
+}
+
 impl CompiledMap {
     /// Where the tensor `name` goes: usually to one place, to several where it is cut into parts, to
     /// none where the map does not know it.
     pub fn targets(&self, name: &str) -> Vec<Target> {
         let target = |line: &Line| {
             let captures = line.theirs.captures(name)?;
-            let mut path = line.ours.clone();
-            for (name, _) in PLACEHOLDERS {
-                if let Some(found) = captures.name(name) {
-                    path = path.replace(&format!("{{{name}}}"), found.as_str());
-                }
-            }
+            let path = filled(line.ours.clone(), &captures);
             let row = captures.name("i").filter(|_| line.is_row);
             let row = row.map(|row| row.as_str().parse()).transpose().ok()?;
             Some(Target { path, changes: line.changes, places: line.places, row })
@@ -272,8 +318,10 @@ impl Target {
                 .try_into_vec::<f32>()
                 .map_err(|error| burn_pack::Error::ValidationError(format!("{error:?}")))?;
             let array = changes.iter().fold(Array { shape, values }, |x, change| change.apply(x));
-            let array =
-                finish.as_ref().map_or_else(|| array.clone(), |finish| finish(array.clone()));
+            let array = match &finish {
+                Some(finish) => finish(array),
+                None => array,
+            };
             Ok(TensorData::new(array.values, Shape::from(expected.clone())))
         };
         burn::store::bridge::deferred(self.path.clone(), DType::F32, Shape::from(shape), None, read)
@@ -288,13 +336,16 @@ mod tests {
     const MAP: NameMap = NameMap {
         dialect: Dialect::Torch,
         entries: &[
-            ("blocks.{i}.norm", "layers.{i}.norm_1", Kind::Norm),
-            (
-                "qkv",
-                "query.weight",
-                Kind::Tensor(&[Change::Part { index: 0, of: 3 }, Change::Permute(&[1, 0])]),
-            ),
-            ("qkv", "value.weight", Kind::Tensor(&[Change::Part { index: 2, of: 3 }])),
+            &[("blocks.{i}/norm", "layers.{i}.norm_1", Kind::Norm)],
+            &[
+                (
+                    "qkv",
+                    "query.weight",
+                    Kind::Tensor(&[Change::Part { index: 0, of: 3 }, Change::Permute(&[1, 0])]),
+                ),
+                ("qkv", "value.weight", Kind::Tensor(&[Change::Part { index: 2, of: 3 }])),
+                ("attention.{path}", "attention.{path}", Kind::Adapted),
+            ],
         ],
     };
 
@@ -306,6 +357,30 @@ mod tests {
         assert_eq!(targets[0].path, "vision.layers.12.norm_1.gamma");
         assert!(map.targets("image.blocks.x.norm.weight").is_empty());
         assert!(map.targets("image.blocks.12.norm.weight.more").is_empty());
+    }
+
+    #[test]
+    fn one_table_serves_the_names_of_both_dialects() {
+        let flax = NameMap { dialect: Dialect::Flax, ..MAP }.compile("", "");
+        assert_eq!(flax.targets("blocks.3/norm/scale")[0].path, "layers.3.norm_1.gamma");
+        assert!(flax.targets("blocks.3.norm.scale").is_empty());
+        let torch = MAP.compile("", "");
+        for (name, path) in [("weight", "base"), ("lora_A.weight", "lora.down")] {
+            let target = &torch.targets(&format!("attention.q.{name}"))[0];
+            assert_eq!(target.path, format!("attention.q.{path}.weight"));
+        }
+        assert_eq!(
+            flax.targets("attention.q/kernel_right_lora")[0].path,
+            "attention.q.lora.up.weight"
+        );
+    }
+
+    #[test]
+    fn a_parameter_has_the_name_that_it_is_loaded_from() {
+        let name = MAP.name_of("attention.q.lora.up.weight");
+        assert_eq!(name.as_deref(), Some("attention.q.lora_B.weight"));
+        assert_eq!(MAP.name_of("layers.7.norm_1.beta").as_deref(), Some("blocks.7.norm.bias"));
+        assert_eq!(MAP.name_of("layers.x.norm_1.beta"), None);
     }
 
     #[test]

@@ -6,5 +6,5 @@ use super::name_map::{Dialect, NameMap};
 /// The reference in JAX.
 pub const JAX: NameMap = NameMap {
     dialect: Dialect::Flax,
-    entries: &[("LayerNorm_0", "norm", Norm), ("mlp/layers.{i}", "layers.{i}", Linear)],
+    entries: &[&[("LayerNorm_0", "norm", Norm), ("mlp/layers.{i}", "layers.{i}", Linear)]],
 };

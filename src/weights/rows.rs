@@ -70,7 +70,7 @@ mod tests {
 
     const MAP: NameMap = NameMap {
         dialect: Dialect::Flax,
-        entries: &[("heads.{i}/bias", "heads.bias", Kind::Row(&[Change::Unsqueeze(0)]))],
+        entries: &[&[("heads.{i}/bias", "heads.bias", Kind::Row(&[Change::Unsqueeze(0)]))]],
     };
 
     fn row(rows: &mut Rows, index: usize, values: Vec<f32>) -> Result<(), String> {
