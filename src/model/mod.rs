@@ -17,6 +17,8 @@ pub mod loss;
 pub mod pixel_llm;
 pub mod places;
 pub mod prompt;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod vision;
 
 /// A setting from which no module can be built.

@@ -12,14 +12,11 @@ use crate::data::tokenizer::Tokenizer;
 use crate::data::transform::Canvas;
 use crate::error::Result;
 use crate::geometry::BoundingBox;
-use crate::model::heads::points::PointConfig;
 use crate::model::language::LanguageConfig;
 use crate::model::language::git::GitConfig;
 use crate::model::pixel_llm::{PixelLlm, PixelLlmConfig};
-use crate::model::prompt::adapter::{AdapterConfig, PromptFeatures};
-use crate::model::prompt::location::LocationConfig;
+use crate::model::testing::tiny_config;
 use crate::model::vision::VisionConfig;
-use crate::model::vision::eva::EvaConfig;
 
 /// Side of the canvas, in pixels.
 pub(super) const SIDE: usize = 16;
@@ -28,45 +25,17 @@ pub(super) const SIDE: usize = 16;
 pub(super) const TEXTS: [&str; 2] =
     ["here is a small red circle", "we see a large blue striped square"];
 
+/// One encoder, and texts a little longer than those of the tiny model.
 fn config(dropout: f64) -> PixelLlmConfig {
+    let tiny = tiny_config();
+    let LanguageConfig::Git(language) = tiny.language else {
+        unreachable!("the tiny model is GIT")
+    };
     PixelLlmConfig {
         canvas_px: SIDE,
-        vision: VisionConfig {
-            eva: Some(EvaConfig {
-                width: 16,
-                depth: 1,
-                num_heads: 2,
-                patch_px: 4,
-                pretrain_image_px: SIDE,
-                ..EvaConfig::default()
-            }),
-            sam: None,
-            ..VisionConfig::default()
-        },
-        location: LocationConfig { width: 8, ..LocationConfig::default() },
-        adapter: AdapterConfig {
-            depth: 1,
-            width: 16,
-            num_heads: 2,
-            mlp_width: 32,
-            cross_attention_reduction: 2,
-            num_queries: 3,
-            output_width: 12,
-            features: PromptFeatures::Both,
-            region_features: PromptFeatures::Sparse,
-        },
-        language: LanguageConfig::Git(GitConfig {
-            width: 16,
-            depth: 2,
-            num_heads: 2,
-            mlp_width: 32,
-            max_positions: 12,
-            dropout,
-            ..GitConfig::default()
-        }),
-        points: Some(PointConfig { hidden_width: 16, ..PointConfig::default() }),
-        boxes: None,
-        masks: None,
+        vision: VisionConfig { sam: None, ..tiny.vision },
+        language: LanguageConfig::Git(GitConfig { max_positions: 12, dropout, ..language }),
+        ..tiny
     }
 }
 

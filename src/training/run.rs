@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use burn::tensor::Device;
 use burn::train::checkpoint::{
     ComposedCheckpointingStrategy, KeepLastNCheckpoints, MetricCheckpointingStrategy,
 };
@@ -93,6 +94,13 @@ pub enum Outcome {
 /// and `resume` is not set; [`Error::Compute`] where a loss is not finite.
 pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     frozen::check(experiment)?;
+    for (part, is_there) in
+        [("boxes", experiment.model.boxes.is_some()), ("masks", experiment.model.masks.is_some())]
+    {
+        if is_there {
+            tracing::warn!("model.{part} is not trained: it stays as it starts");
+        }
+    }
     let device = sources::seeded_device(experiment)?.autodiff();
     let (run, state) = open_directory(experiment, options)?;
     sources::ensure_shapes(&experiment.data)?;
@@ -133,7 +141,8 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     );
     let batches = batches(experiment, train.clone(), validation, &tokenizer)?;
     let journal = journal(&run, span, options.dashboard)?;
-    let result = launch(experiment, options, &run, state, span, model, batches, device, &journal)?;
+    let launch = Launch { experiment, options, run: &run, state, span, device, journal: &journal };
+    let result = launch.run(model, batches)?;
 
     let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(error) = journal.failure.take() {
@@ -228,80 +237,88 @@ fn journal(run: &RunDirectory, span: Span, dashboard: Dashboard) -> Result<Arc<M
     Ok(Arc::new(Mutex::new(Journal { log, console, step: 0, failure: None })))
 }
 
-/// Runs burn-train's learner with our loop.
-#[allow(clippy::too_many_arguments)]
-fn launch(
-    experiment: &Experiment,
-    options: &RunOptions,
-    run: &RunDirectory,
+/// A run that is ready to go.
+struct Launch<'a> {
+    experiment: &'a Experiment,
+    options: &'a RunOptions,
+    run: &'a RunDirectory,
+    /// Where it goes on from.
     state: Option<CheckpointState>,
     span: Span,
-    model: TrainingModel,
-    [train, validation]: [Batches; 2],
-    device: burn::tensor::Device,
-    journal: &Arc<Mutex<Journal>>,
-) -> Result<LearningResult<TrainingModel>> {
-    let optimizer = optimizer::optimizer(&experiment.optimizer, &model);
-    let rate = experiment.optimizer.learning_rate;
-    let schedule = optimizer::schedule(rate, &experiment.schedule, span.max_steps)?;
-    let num_saved = model.num_saved();
-    let learner = Learner::new(model, optimizer, schedule);
+    device: Device,
+    journal: &'a Arc<Mutex<Journal>>,
+}
 
-    let checkpoints = Checkpoints::new(run.checkpoints());
-    let [model_part, optimizer_part, schedule_part] = checkpoints.parts();
-    let model_part = ModelPart::new(model_part, num_saved);
-    let first = state.map(|state| state.number);
-    let interrupter = Interrupter::new();
-    let renderer: Box<dyn MetricsRenderer> = match options.dashboard {
-        Dashboard::Tui => Box::new(TuiMetricsRendererWrapper::new(interrupter.clone(), first)),
-        Dashboard::Plain | Dashboard::Off => Box::new(Silent),
-    };
-    let strategy = StepLoop {
-        device,
-        seed: experiment.seed,
-        span,
-        checkpoints,
-        stop: options.stop.clone(),
-        has_dashboard: options.dashboard == Dashboard::Tui,
-        journal: journal.clone(),
-    };
-    let training = SupervisedTraining::new(run.path(), Arc::new(train), Arc::new(validation))
-        .metrics((
-            QuantityMetric::<TotalLoss>::new(),
-            QuantityMetric::<TextLoss>::new(),
-            QuantityMetric::<PointLoss>::new(),
-        ))
-        .metric_train_numeric(QuantityMetric::<Throughput>::new())
-        .metric_train_numeric(QuantityMetric::<GradientNorm>::new())
-        .metric_train_numeric(LearningRateMetric::new())
-        .with_metric_logger(FileMetricLogger::new(run.dashboard()))
-        .with_application_logger(None)
-        .with_interrupter(interrupter)
-        .renderer(renderer)
-        .with_custom_checkpointers(model_part, optimizer_part, schedule_part)
-        .with_checkpointing_strategy(
-            ComposedCheckpointingStrategy::builder()
-                .add(KeepLastNCheckpoints::new(experiment.training.keep_checkpoints))
-                .add(MetricCheckpointingStrategy::new(
-                    &QuantityMetric::<TotalLoss>::new(),
-                    Aggregate::Mean,
-                    Direction::Lowest,
-                    Split::Valid,
-                ))
-                .build(),
-        )
-        .num_epochs(first.unwrap_or(0) + span.num_checkpoints())
-        .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)));
-    let training = match first {
-        Some(number) => training.checkpoint(number),
-        None => training,
-    };
-    let result = training.launch(learner);
-    // The dashboard's own key for stopping goes through the interrupter.
-    if result.interrupted.is_some() {
-        options.stop.store(true, Ordering::Relaxed);
+impl Launch<'_> {
+    /// Runs burn-train's learner with our loop.
+    fn run(
+        self,
+        model: TrainingModel,
+        [train, validation]: [Batches; 2],
+    ) -> Result<LearningResult<TrainingModel>> {
+        let Self { experiment, options, run, state, span, device, journal } = self;
+        let optimizer = optimizer::optimizer(&experiment.optimizer, &model);
+        let rate = experiment.optimizer.learning_rate;
+        let schedule = optimizer::schedule(rate, &experiment.schedule, span.max_steps)?;
+        let num_saved = model.num_saved();
+        let learner = Learner::new(model, optimizer, schedule);
+
+        let checkpoints = Checkpoints::new(run.checkpoints());
+        let [model_part, optimizer_part, schedule_part] = checkpoints.parts();
+        let model_part = ModelPart::new(model_part, num_saved);
+        let first = state.map(|state| state.number);
+        let interrupter = Interrupter::new();
+        let renderer: Box<dyn MetricsRenderer> = match options.dashboard {
+            Dashboard::Tui => Box::new(TuiMetricsRendererWrapper::new(interrupter.clone(), first)),
+            Dashboard::Plain | Dashboard::Off => Box::new(Silent),
+        };
+        let strategy = StepLoop {
+            device,
+            seed: experiment.seed,
+            span,
+            checkpoints,
+            stop: options.stop.clone(),
+            has_dashboard: options.dashboard == Dashboard::Tui,
+            journal: journal.clone(),
+        };
+        let training = SupervisedTraining::new(run.path(), Arc::new(train), Arc::new(validation))
+            .metrics((
+                QuantityMetric::<TotalLoss>::new(),
+                QuantityMetric::<TextLoss>::new(),
+                QuantityMetric::<PointLoss>::new(),
+            ))
+            .metric_train_numeric(QuantityMetric::<Throughput>::new())
+            .metric_train_numeric(QuantityMetric::<GradientNorm>::new())
+            .metric_train_numeric(LearningRateMetric::new())
+            .with_metric_logger(FileMetricLogger::new(run.dashboard()))
+            .with_application_logger(None)
+            .with_interrupter(interrupter)
+            .renderer(renderer)
+            .with_custom_checkpointers(model_part, optimizer_part, schedule_part)
+            .with_checkpointing_strategy(
+                ComposedCheckpointingStrategy::builder()
+                    .add(KeepLastNCheckpoints::new(experiment.training.keep_checkpoints))
+                    .add(MetricCheckpointingStrategy::new(
+                        &QuantityMetric::<TotalLoss>::new(),
+                        Aggregate::Mean,
+                        Direction::Lowest,
+                        Split::Valid,
+                    ))
+                    .build(),
+            )
+            .num_epochs(first.unwrap_or(0) + span.num_checkpoints())
+            .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)));
+        let training = match first {
+            Some(number) => training.checkpoint(number),
+            None => training,
+        };
+        let result = training.launch(learner);
+        // The dashboard's own key for stopping goes through the interrupter.
+        if result.interrupted.is_some() {
+            options.stop.store(true, Ordering::Relaxed);
+        }
+        Ok(result)
     }
-    Ok(result)
 }
 
 fn stopped_by(error: &TrainingError) -> Error {

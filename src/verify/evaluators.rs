@@ -7,12 +7,22 @@ mod referring;
 
 use std::path::Path;
 
+use serde::Deserialize;
+
 use super::compare::{Comparison, Tolerance};
 use crate::error::Result;
 use crate::geometry::BoundingBox;
 
 /// Metrics.
 const METRIC: Tolerance = Tolerance::Close { absolute: 1e-6, relative: 0.0 };
+
+/// What was found, beside what should have been.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Example<P, T> {
+    prediction: P,
+    target: T,
+}
 
 /// Every expected value of the folder.
 pub(super) fn all(folder: &Path) -> Result<Vec<Comparison>> {

@@ -4,51 +4,13 @@ use burn::tensor::{Device, Tensor};
 use serde::Deserialize;
 
 use super::compare::{Produced, Tolerance};
+use super::two_way::TwoWaySettings;
 use super::vectors::Vectors;
 use crate::error::Result;
 use crate::model::ConfigProblem;
 use crate::model::heads::masks::mask_adapter::MaskAdapterConfig;
 use crate::model::heads::masks::mask_decoder::{Candidates, MaskDecoderConfig};
-use crate::model::prompt::two_way::CROSS_ATTENTION_REDUCTION;
 use crate::weights::masks;
-
-/// Settings of the reference's two-way transformer.
-#[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct TwoWaySettings {
-    depth: Option<usize>,
-    embedding_dim: Option<usize>,
-    num_heads: usize,
-    mlp_dim: usize,
-    attention_downsample_rate: usize,
-    activation: String,
-}
-
-impl Default for TwoWaySettings {
-    fn default() -> Self {
-        Self {
-            depth: None,
-            embedding_dim: None,
-            num_heads: 8,
-            mlp_dim: 2048,
-            attention_downsample_rate: CROSS_ATTENTION_REDUCTION,
-            activation: "relu".into(),
-        }
-    }
-}
-
-impl TwoWaySettings {
-    /// An error unless it can be built, with `depth` layers of `width`.
-    fn check(&self, vectors: &Vectors, depth: usize, width: usize) -> Result<()> {
-        vectors.require("transformer.depth", &self.depth.unwrap_or(depth), &depth)?;
-        vectors.require(
-            "transformer.embedding_dim",
-            &self.embedding_dim.unwrap_or(width),
-            &width,
-        )?;
-        vectors.require("transformer.activation", &self.activation.as_str(), &"relu")
-    }
-}
 
 /// An error where a module cannot be built.
 pub(super) fn check(vectors: &Vectors, problems: Vec<ConfigProblem>) -> Result<()> {

@@ -10,6 +10,7 @@
 //! | [`boxes`], [`box_parts`], [`box_decoder`] | boxes, and the decoder that finds them |
 //! | [`gradients`] | norms of gradients |
 //! | [`prompt`] | prompt encoders and prompt adapter |
+//! | [`two_way`] | settings of two-way transformers |
 //! | [`git`], [`points`] | the GIT-style decoder, the point head |
 //! | [`masks`] | the mask decoder and the mask adapter |
 //! | [`segment_anything`] | a whole Segment Anything model of Meta |
@@ -40,6 +41,7 @@ mod points;
 mod prompt;
 mod segment_anything;
 mod t5;
+mod two_way;
 pub mod vectors;
 mod vision;
 mod whole_model;

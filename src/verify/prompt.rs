@@ -5,6 +5,7 @@ use burn::tensor::{Device, Tensor};
 use serde::Deserialize;
 
 use super::compare::{Produced, Tolerance};
+use super::two_way::TwoWaySettings;
 use super::vectors::Vectors;
 use crate::error::Result;
 use crate::model::prompt::adapter::{AdapterConfig, PromptFeatures, PromptScope};
@@ -135,27 +136,6 @@ pub(super) struct AdapterSettings {
     transformer: TwoWaySettings,
 }
 
-/// Settings of the two-way transformer; SAM's unless said otherwise.
-#[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct TwoWaySettings {
-    num_heads: usize,
-    mlp_dim: usize,
-    attention_downsample_rate: usize,
-    activation: String,
-}
-
-impl Default for TwoWaySettings {
-    fn default() -> Self {
-        Self {
-            num_heads: 8,
-            mlp_dim: 2048,
-            attention_downsample_rate: 2,
-            activation: "relu".into(),
-        }
-    }
-}
-
 impl AdapterSettings {
     /// The same in our words, with `features` as the visual tokens.
     pub(super) fn config(
@@ -164,7 +144,7 @@ impl AdapterSettings {
         features: PromptFeatures,
     ) -> Result<AdapterConfig> {
         let transformer = &self.transformer;
-        vectors.require("activation", &transformer.activation.as_str(), &"relu")?;
+        transformer.check(vectors, self.depth, self.transformer_dim)?;
         Ok(AdapterConfig {
             depth: self.depth,
             width: self.transformer_dim,

@@ -170,75 +170,112 @@ pub fn load<M: Module>(
     scope: &[&str],
     resampling: impl Fn(&str) -> Resampling,
 ) -> Result<LoadReport> {
-    let shapes = parameter_shapes(module);
-    let mut report = LoadReport {
-        path: file.path.clone(),
-        used: 0,
-        loaded: Vec::new(),
-        missing: Vec::new(),
-        unused: Vec::new(),
-        mismatched: Vec::new(),
-        resized: Vec::new(),
-    };
-    let mut tensors = Vec::new();
-    let mut found = BTreeSet::new();
-    let mut rows = BTreeMap::<String, Rows>::new();
+    let mut loading = Loading::of(file.path.clone(), parameter_shapes(module));
     for (name, tensor) in &file.tensors {
-        let mut has_place = false;
-        let mut was_used = false;
-        for target in targets(name) {
-            let Some(expected) = shapes.get(&target.path) else { continue };
-            has_place = true;
-            if let Some(row) = target.row {
-                let rows = rows.entry(target.path.clone()).or_default();
-                match rows.add(row, tensor, &target, expected) {
-                    Ok(()) => was_used = true,
-                    Err(problem) => report.mismatched.push(Mismatch {
-                        problem: Some(problem),
-                        ..mismatch(tensor, &target, expected)
-                    }),
-                }
-                continue;
-            }
-            if !found.insert(target.path.clone()) {
-                report.mismatched.push(Mismatch {
-                    problem: Some("the file has this parameter twice".into()),
-                    ..mismatch(tensor, &target, expected)
-                });
-                continue;
-            }
-            match placed(tensor, &target, expected, resampling(&target.path)) {
-                Ok((tensor, resize)) => {
-                    tensors.push(tensor);
-                    report.resized.extend(resize);
-                    was_used = true;
-                }
-                Err(mismatch) => report.mismatched.push(mismatch),
-            }
-        }
-        report.used += usize::from(was_used);
-        if !has_place {
-            report.unused.push(name.clone());
-        }
+        loading.add(name, tensor, targets(name), &resampling);
     }
-    for (path, rows) in rows {
-        let whole = shapes.get(&path).and_then(|expected| rows.join(&path, expected));
-        if let Some(whole) = whole {
-            found.insert(path);
-            tensors.push(whole);
-        }
-    }
-    let in_scope = |path: &&String| scope.iter().any(|prefix| path.starts_with(prefix));
-    let missing = shapes.keys().filter(in_scope).filter(|path| !found.contains(*path));
-    report.missing = missing.cloned().collect();
-
-    report.loaded = tensors.iter().map(|tensor| tensor.name.clone()).collect();
+    let (tensors, report) = loading.finish(scope);
     let applied = module.apply(tensors, None, None, false);
     if let Some(error) = applied.errors.first() {
         let help = "Download the file again.";
         return Err(Error::format(&file.path, error.to_string(), help));
     }
     Ok(report)
+}
+
+/// What was found for a module so far.
+struct Loading {
+    /// Shapes of the module's parameters.
+    shapes: BTreeMap<String, Vec<usize>>,
+    /// What goes into the module.
+    tensors: Vec<burn_pack::Tensor>,
+    /// The parameters that the file has, whether or not they fit.
+    found: BTreeSet<String>,
+    /// Parameters that come row by row.
+    rows: BTreeMap<String, Rows>,
+    report: LoadReport,
+}
+
+impl Loading {
+    fn of(path: PathBuf, shapes: BTreeMap<String, Vec<usize>>) -> Self {
+        let report = LoadReport {
+            path,
+            used: 0,
+            loaded: Vec::new(),
+            missing: Vec::new(),
+            unused: Vec::new(),
+            mismatched: Vec::new(),
+            resized: Vec::new(),
+        };
+        let (tensors, found, rows) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
+        Self { shapes, tensors, found, rows, report }
+    }
+
+    /// Adds a tensor of the file to every parameter that it belongs to.
+    fn add(
+        &mut self,
+        name: &str,
+        tensor: &burn_pack::Tensor,
+        targets: Vec<Target>,
+        resampling: impl Fn(&str) -> Resampling,
+    ) {
+        let mut has_place = false;
+        let mut was_used = false;
+        for target in targets {
+            let Some(expected) = self.shapes.get(&target.path).cloned() else { continue };
+            has_place = true;
+            match self.place(tensor, &target, &expected, resampling(&target.path)) {
+                Ok(()) => was_used = true,
+                Err(mismatch) => self.report.mismatched.push(mismatch),
+            }
+        }
+        self.report.used += usize::from(was_used);
+        if !has_place {
+            self.report.unused.push(name.to_string());
+        }
+    }
+
+    /// Adds a tensor to the parameter `target`, whose shape is `expected`.
+    fn place(
+        &mut self,
+        tensor: &burn_pack::Tensor,
+        target: &Target,
+        expected: &[usize],
+        resampling: Resampling,
+    ) -> Result<(), Mismatch> {
+        let unfit = |problem: String| Mismatch {
+            problem: Some(problem),
+            ..mismatch(tensor, target, expected)
+        };
+        if let Some(row) = target.row {
+            let rows = self.rows.entry(target.path.clone()).or_default();
+            return rows.add(row, tensor, target, expected).map_err(unfit);
+        }
+        if !self.found.insert(target.path.clone()) {
+            return Err(unfit("the file has this parameter twice".into()));
+        }
+        let (tensor, resize) = placed(tensor, target, expected, resampling)?;
+        self.tensors.push(tensor);
+        self.report.resized.extend(resize);
+        Ok(())
+    }
+
+    /// What goes into the module, and the report; parameters under `scope` should have been found.
+    fn finish(mut self, scope: &[&str]) -> (Vec<burn_pack::Tensor>, LoadReport) {
+        for (path, rows) in self.rows {
+            let whole = self.shapes.get(&path).and_then(|expected| rows.join(&path, expected));
+            if let Some(whole) = whole {
+                self.found.insert(path);
+                self.tensors.push(whole);
+            }
+        }
+        let in_scope = |path: &&String| scope.iter().any(|prefix| path.starts_with(prefix));
+        let missing =
+            self.shapes.keys().filter(in_scope).filter(|path| !self.found.contains(*path));
+        self.report.missing = missing.cloned().collect();
+        self.report.loaded = self.tensors.iter().map(|tensor| tensor.name.clone()).collect();
+        (self.tensors, self.report)
+    }
 }
 
 fn mismatch(tensor: &burn_pack::Tensor, target: &Target, expected: &[usize]) -> Mismatch {

@@ -344,7 +344,7 @@ mod tests {
                     Kind::Tensor(&[Change::Part { index: 0, of: 3 }, Change::Permute(&[1, 0])]),
                 ),
                 ("qkv", "value.weight", Kind::Tensor(&[Change::Part { index: 2, of: 3 }])),
-                ("attention.{path}", "attention.{path}", Kind::Adapted),
+                ("attention/q", "attention.query", Kind::Adapted),
             ],
         ],
     };
@@ -367,17 +367,17 @@ mod tests {
         let torch = MAP.compile("", "");
         for (name, path) in [("weight", "base"), ("lora_A.weight", "lora.down")] {
             let target = &torch.targets(&format!("attention.q.{name}"))[0];
-            assert_eq!(target.path, format!("attention.q.{path}.weight"));
+            assert_eq!(target.path, format!("attention.query.{path}.weight"));
         }
         assert_eq!(
-            flax.targets("attention.q/kernel_right_lora")[0].path,
-            "attention.q.lora.up.weight"
+            flax.targets("attention/q/kernel_right_lora")[0].path,
+            "attention.query.lora.up.weight"
         );
     }
 
     #[test]
     fn a_parameter_has_the_name_that_it_is_loaded_from() {
-        let name = MAP.name_of("attention.q.lora.up.weight");
+        let name = MAP.name_of("attention.query.lora.up.weight");
         assert_eq!(name.as_deref(), Some("attention.q.lora_B.weight"));
         assert_eq!(MAP.name_of("layers.7.norm_1.beta").as_deref(), Some("blocks.7.norm.bias"));
         assert_eq!(MAP.name_of("layers.x.norm_1.beta"), None);

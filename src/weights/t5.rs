@@ -167,3 +167,29 @@ pub const VISUAL_PROJECTION_JAX: NameMap = NameMap {
     dialect: Dialect::Flax,
     entries: &[&[("visual_projection.0", "linear", Linear), ("visual_projection.1", "norm", Norm)]],
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adapters_have_the_names_that_peft_gives_them() {
+        let cases = [
+            (
+                "encoder.layers.3.attention.query.lora.down.weight",
+                "encoder.block.3.layer.0.SelfAttention.q.lora_A.weight",
+            ),
+            (
+                "decoder.layers.11.self_attention.out.lora.up.weight",
+                "decoder.block.11.layer.0.SelfAttention.o.lora_B.weight",
+            ),
+            (
+                "decoder.layers.0.cross_attention.value.lora.down.weight",
+                "decoder.block.0.layer.1.EncDecAttention.v.lora_A.weight",
+            ),
+        ];
+        for (ours, theirs) in cases {
+            assert_eq!(HUGGING_FACE.name_of(ours).as_deref(), Some(theirs));
+        }
+    }
+}

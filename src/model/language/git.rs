@@ -21,9 +21,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Vocabulary;
 use super::hidden_states::HiddenFusion;
+use super::key_value::{KeyValue, RowChange};
 use crate::model::ConfigProblem;
 use crate::model::activation::Activation;
-use layer::{GitLayer, KeyValue};
+use layer::GitLayer;
 
 /// Added to the score of a column that a row must not see. Finite, because shaders need not
 /// support infinities; far below any score, so that its probability is exactly 0.
@@ -165,31 +166,27 @@ pub struct GitState {
 impl GitState {
     /// Row `r` of the prefix becomes rows `r·count ..`, for `count` texts that share it.
     pub fn repeat_rows(self, count: usize) -> Self {
-        let layers = self.layers.into_iter().map(|layer| layer.repeat_rows(count)).collect();
-        let prefix_mask = self.prefix_mask.map(|mask| repeat_rows(mask, count));
-        Self { layers, prefix_mask, num_rows: self.num_rows * count, ..self }
+        self.change(&RowChange::Repeat(count))
     }
 
     /// Row `indices[i]` becomes row `i`; `indices`: `[R']`.
     pub fn select_rows(self, indices: Tensor<1, Int>) -> Self {
-        let num_rows = indices.dims()[0];
-        let select = |layer: KeyValue| layer.select_rows(indices.clone());
-        let layers = self.layers.into_iter().map(select).collect();
-        let prefix_mask = self.prefix_mask.map(|mask| mask.select(0, indices.clone()));
-        Self { layers, prefix_mask, num_rows, ..self }
+        self.change(&RowChange::Select(indices))
+    }
+
+    fn change(self, change: &RowChange) -> Self {
+        Self {
+            layers: self.layers.into_iter().map(|layer| layer.change_rows(change)).collect(),
+            prefix_mask: self.prefix_mask.map(|mask| change.apply(mask)),
+            num_rows: change.num_rows(self.num_rows),
+            ..self
+        }
     }
 
     /// Number of texts, `R`.
     pub fn num_rows(&self) -> usize {
         self.num_rows
     }
-}
-
-/// `[R, A, B, C]` → `[R·count, A, B, C]`, each row `count` times in a row.
-fn repeat_rows(rows: Tensor<4>, count: usize) -> Tensor<4> {
-    let [num_rows, a, b, c] = rows.dims();
-    let repeated = rows.unsqueeze_dim::<5>(1).expand([num_rows, count, a, b, c]);
-    repeated.reshape([num_rows * count, a, b, c])
 }
 
 impl GitDecoder {
@@ -355,77 +352,4 @@ fn layer_norm(width: usize, epsilon: f64, device: &Device) -> LayerNorm {
 }
 
 #[cfg(test)]
-mod tests {
-    use burn::tensor::Distribution;
-
-    use super::super::hidden_states::FusionMethod;
-    use super::*;
-
-    fn config() -> GitConfig {
-        GitConfig {
-            width: 8,
-            depth: 2,
-            num_heads: 2,
-            mlp_width: 16,
-            max_positions: 6,
-            dropout: 0.0,
-            initial_deviation: 0.4,
-            ..GitConfig::default()
-        }
-    }
-
-    fn decoder(config: &GitConfig) -> GitDecoder {
-        let device = Device::flex();
-        assert!(config.validate().is_empty());
-        config.init(4, Vocabulary { size: 9, pad: 0, begin: 1, end: 2 }, &device)
-    }
-
-    fn visual() -> Tensor<3> {
-        Tensor::random([2, 3, 4], Distribution::Normal(0.0, 1.0), &Device::flex())
-    }
-
-    fn difference<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
-        (a - b).abs().max().into_scalar()
-    }
-
-    #[test]
-    fn scores_are_read_from_the_last_layer_and_the_point_head_reads_the_fused_states() {
-        let plain = decoder(&config());
-        let fusion = HiddenFusion { method: FusionMethod::Concat, layers: vec![0, -1] };
-        let fused = GitDecoder { fusion: Some(fusion), ..plain.clone() };
-        let tokens = Tensor::<2, Int>::from_data([[1, 5, 6], [1, 7, 2]], &Device::flex());
-        let visual = visual();
-        let last = plain.read(&mut plain.begin(visual.clone(), None), tokens.clone());
-        let features = fused.read(&mut fused.begin(visual, None), tokens.clone());
-        assert_eq!(features.dims(), [2, 3, 8 + 16]);
-        assert!(difference(fused.logits(features.clone()), plain.logits(last.clone())) < 1e-6);
-        let read = fused.point_features(features.unsqueeze_dim(0)).squeeze_dim::<3>(0);
-        assert!(difference(read.clone().narrow(2, 0, 8), plain.embed(tokens, 0)) < 1e-6);
-        assert!(difference(read.narrow(2, 8, 8), last) < 1e-6);
-    }
-
-    #[test]
-    fn selected_rows_go_on_where_they_were() {
-        let decoder = decoder(&config());
-        let device = Device::flex();
-        let tokens = |data: [[i64; 2]; 2]| Tensor::<2, Int>::from_data(data, &device);
-        let context = Tensor::<2, Int>::from_data([[3, 0], [4, 5]], &device);
-        let mut state = decoder.begin(visual(), Some(context));
-        decoder.read(&mut state, tokens([[1, 5], [1, 7]]));
-        let mut swapped = state.clone().select_rows(Tensor::from_data([1, 0], &device));
-        let features = decoder.read(&mut state, tokens([[6, 2], [8, 2]]));
-        let others = decoder.read(&mut swapped, tokens([[8, 2], [6, 2]]));
-        assert!(difference(features, others.flip([0])) < 1e-6);
-    }
-
-    #[test]
-    fn the_prefix_has_features_where_they_are_asked_for_and_the_same_state() {
-        let decoder = decoder(&config());
-        let tokens = Tensor::<2, Int>::from_data([[1, 5], [1, 7]], &Device::flex());
-        let visual = visual();
-        let (mut state, features) = decoder.begin_with_features(visual.clone(), None);
-        assert_eq!(features.dims(), [2, 3, 8]);
-        let read = decoder.read(&mut state, tokens.clone());
-        assert!(difference(read, decoder.read(&mut decoder.begin(visual, None), tokens)) < 1e-6);
-    }
-}
+mod tests;

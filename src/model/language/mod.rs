@@ -4,6 +4,7 @@ pub mod beam;
 pub mod decoding;
 pub mod git;
 pub mod hidden_states;
+mod key_value;
 pub mod lora;
 pub mod t5;
 pub mod visual_projection;

@@ -83,7 +83,6 @@ pub fn box_of_points(
 mod tests {
     use burn::tensor::{Device, Distribution};
 
-    use super::super::tests::{VOCABULARY, tiny_config};
     use super::super::write::Decoding;
     use super::*;
     use crate::model::heads::boxes::head::HeadConfig;
@@ -95,6 +94,7 @@ mod tests {
     use crate::model::heads::masks::mask_decoder::MaskDecoderConfig;
     use crate::model::language::beam::BeamConfig;
     use crate::model::pixel_llm::{PixelLlmConfig, PromptScope};
+    use crate::model::testing::{VOCABULARY, tiny_config};
 
     /// A model with every part.
     fn complete() -> PixelLlmConfig {

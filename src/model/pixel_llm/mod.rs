@@ -282,64 +282,7 @@ mod tests {
     use burn::tensor::Distribution;
 
     use super::*;
-    use crate::model::language::git::GitConfig;
-    use crate::model::prompt::adapter::PromptFeatures;
-    use crate::model::vision::eva::EvaConfig;
-    use crate::model::vision::sam::SamConfig;
-
-    pub(super) const VOCABULARY: Vocabulary = Vocabulary { size: 10, pad: 0, begin: 1, end: 2 };
-
-    pub(super) fn tiny_config() -> PixelLlmConfig {
-        PixelLlmConfig {
-            canvas_px: 16,
-            vision: VisionConfig {
-                eva: Some(EvaConfig {
-                    width: 16,
-                    depth: 1,
-                    num_heads: 2,
-                    patch_px: 4,
-                    pretrain_image_px: 16,
-                    ..EvaConfig::default()
-                }),
-                sam: Some(SamConfig {
-                    width: 12,
-                    depth: 1,
-                    num_heads: 2,
-                    patch_px: 4,
-                    window_tokens: 2,
-                    global_blocks: vec![],
-                    pretrain_image_px: 16,
-                    output_channels: 6,
-                    ..SamConfig::default()
-                }),
-                ..VisionConfig::default()
-            },
-            location: LocationConfig { width: 8, ..LocationConfig::default() },
-            adapter: AdapterConfig {
-                depth: 1,
-                width: 16,
-                num_heads: 2,
-                mlp_width: 32,
-                cross_attention_reduction: 2,
-                num_queries: 3,
-                output_width: 12,
-                features: PromptFeatures::Both,
-                region_features: PromptFeatures::Sparse,
-            },
-            language: LanguageConfig::Git(GitConfig {
-                width: 16,
-                depth: 2,
-                num_heads: 2,
-                mlp_width: 32,
-                max_positions: 8,
-                dropout: 0.0,
-                ..GitConfig::default()
-            }),
-            points: Some(PointConfig { hidden_width: 16, ..PointConfig::default() }),
-            boxes: None,
-            masks: None,
-        }
-    }
+    use crate::model::testing::{VOCABULARY, tiny_config};
 
     fn tiny() -> PixelLlm {
         let config = tiny_config();

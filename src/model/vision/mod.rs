@@ -254,32 +254,15 @@ pub fn normalise(images: Tensor<4>, mask: Tensor<4>, pixels: PixelStatistics) ->
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::model::testing::tiny_config;
 
     #[test]
     fn both_maps_are_fused_on_the_largest_grid() {
         let device = Device::flex();
-        let config = VisionConfig {
-            eva: Some(EvaConfig {
-                width: 16,
-                depth: 1,
-                num_heads: 2,
-                patch_px: 4,
-                pretrain_image_px: 16,
-                ..EvaConfig::default()
-            }),
-            sam: Some(SamConfig {
-                width: 12,
-                depth: 1,
-                num_heads: 2,
-                patch_px: 8,
-                window_tokens: 2,
-                global_blocks: vec![],
-                pretrain_image_px: 16,
-                output_channels: 6,
-                ..SamConfig::default()
-            }),
-            fusion: FusionGrid::Largest,
-        };
+        let tiny = tiny_config().vision;
+        let sam = tiny.sam.map(|sam| SamConfig { patch_px: 8, ..sam });
+        let config = VisionConfig { sam, ..tiny };
+        assert_eq!(config.fusion, FusionGrid::Largest);
         let vision = config.init(&device);
         let images = Tensor::ones([2, 3, 16, 16], &device) * 100.0;
         let features = vision.forward(images.clone(), Tensor::ones([2, 16, 16], &device));

@@ -16,12 +16,7 @@ use crate::metrics::located_captions::{CaptionedPlace, LocatedCaption, Merging, 
 use crate::metrics::merging::Overlap;
 use crate::metrics::rouge::rouge_l;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Example {
-    prediction: Prediction,
-    target: Target,
-}
+type Example = super::Example<Prediction, Target>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -11,12 +11,7 @@ use crate::error::{Error, Result};
 use crate::geometry::Point;
 use crate::metrics::point::{ImagesWithoutPlaces, PointErrors, WordPoints};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Example {
-    prediction: Prediction,
-    target: Target,
-}
+type Example = super::Example<Prediction, Target>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -39,12 +39,7 @@ struct Annotation {
     segmentation: Segmentation,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Example {
-    prediction: Prediction,
-    target: Target,
-}
+type Example = super::Example<Prediction, Target>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -7,10 +7,11 @@
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, LayerNorm, Linear};
 use burn::tensor::activation::softmax;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 
-use super::{GitConfig, layer_norm, repeat_rows};
+use super::{GitConfig, layer_norm};
 use crate::model::activation::Activation;
+use crate::model::language::key_value::{KeyValue, split_heads};
 
 /// One layer.
 #[derive(Module, Debug)]
@@ -28,32 +29,6 @@ pub(super) struct GitLayer {
     num_heads: usize,
     #[module(skip)]
     activation: Activation,
-}
-
-/// Keys and values of everything that a layer has read; both `[R, heads, S, head width]`.
-#[derive(Debug, Clone)]
-pub(super) struct KeyValue {
-    keys: Tensor<4>,
-    values: Tensor<4>,
-}
-
-impl KeyValue {
-    /// Each row `count` times in a row.
-    pub(super) fn repeat_rows(self, count: usize) -> Self {
-        Self { keys: repeat_rows(self.keys, count), values: repeat_rows(self.values, count) }
-    }
-
-    /// Row `indices[i]` becomes row `i`.
-    pub(super) fn select_rows(self, indices: Tensor<1, Int>) -> Self {
-        Self { keys: self.keys.select(0, indices.clone()), values: self.values.select(0, indices) }
-    }
-
-    /// Adds what was read after it.
-    pub(super) fn append(&mut self, next: Self) {
-        let join = |past: &Tensor<4>, next| Tensor::cat(vec![past.clone(), next], 2);
-        self.keys = join(&self.keys, next.keys);
-        self.values = join(&self.values, next.values);
-    }
 }
 
 impl GitLayer {
@@ -77,8 +52,8 @@ impl GitLayer {
     /// Keys and values of `rows` `[R, S, D]`.
     pub(super) fn remember(&self, rows: Tensor<3>) -> KeyValue {
         KeyValue {
-            keys: self.split_heads(self.key.forward(rows.clone())),
-            values: self.split_heads(self.value.forward(rows)),
+            keys: split_heads(self.key.forward(rows.clone()), self.num_heads),
+            values: split_heads(self.value.forward(rows), self.num_heads),
         }
     }
 
@@ -105,7 +80,7 @@ impl GitLayer {
         let head_width = rows.dims()[2] / self.num_heads;
         // Scaling queries rather than scores touches fewer numbers.
         let query = self.query.forward(rows).div_scalar((head_width as f64).sqrt());
-        let scores = self.split_heads(query).matmul(memory.keys.clone().swap_dims(2, 3));
+        let scores = split_heads(query, self.num_heads).matmul(memory.keys.clone().swap_dims(2, 3));
         let scores = match mask {
             Some(mask) => scores + mask,
             None => scores,
@@ -113,11 +88,5 @@ impl GitLayer {
         let weights = self.dropout.forward(softmax(scores, 3));
         let mixed = weights.matmul(memory.values.clone()).swap_dims(1, 2);
         self.attention_output.forward(mixed.flatten::<3>(2, 3))
-    }
-
-    /// `[R, S, D]` → `[R, heads, S, head width]`.
-    fn split_heads(&self, rows: Tensor<3>) -> Tensor<4> {
-        let [num_rows, length, width] = rows.dims();
-        rows.reshape([num_rows, length, self.num_heads, width / self.num_heads]).swap_dims(1, 2)
     }
 }

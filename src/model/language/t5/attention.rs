@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::config::T5Config;
 use super::dropout::LengthDropout;
-use super::state::RowChange;
+use crate::model::language::key_value::{KeyValue, split_heads};
 use crate::model::language::lora::{LoraConfig, LoraLinear, Projection};
 
 /// One attention, over its own rows or those of the encoder.
@@ -22,26 +22,6 @@ pub(super) struct T5Attention {
     dropout: LengthDropout,
     #[module(skip)]
     num_heads: usize,
-}
-
-/// Keys and values; both `[R, heads, S, head width]`.
-#[derive(Debug, Clone)]
-pub(super) struct KeyValue {
-    keys: Tensor<4>,
-    values: Tensor<4>,
-}
-
-impl KeyValue {
-    /// With other rows.
-    pub(super) fn change_rows(self, change: &RowChange) -> Self {
-        Self { keys: change.apply(self.keys), values: change.apply(self.values) }
-    }
-
-    /// With what was read after it.
-    pub(super) fn append(&self, next: Self) -> Self {
-        let join = |past: &Tensor<4>, next| Tensor::cat(vec![past.clone(), next], 2);
-        Self { keys: join(&self.keys, next.keys), values: join(&self.values, next.values) }
-    }
 }
 
 impl T5Attention {
@@ -72,8 +52,8 @@ impl T5Attention {
     /// Keys and values of `rows` `[R, S, D]`.
     pub(super) fn remember(&self, rows: Tensor<3>) -> KeyValue {
         KeyValue {
-            keys: self.split_heads(self.key.forward(rows.clone())),
-            values: self.split_heads(self.value.forward(rows)),
+            keys: split_heads(self.key.forward(rows.clone()), self.num_heads),
+            values: split_heads(self.value.forward(rows), self.num_heads),
         }
     }
 
@@ -88,7 +68,7 @@ impl T5Attention {
         memory: &KeyValue,
         bias: Option<Tensor<4>>,
     ) -> Tensor<3> {
-        let query = self.split_heads(self.query.forward(rows));
+        let query = split_heads(self.query.forward(rows), self.num_heads);
         let scores = query.matmul(memory.keys.clone().swap_dims(2, 3));
         let scores = match bias {
             Some(bias) => scores + bias,
@@ -97,11 +77,5 @@ impl T5Attention {
         let weights = self.dropout.forward(softmax(scores, 3));
         let mixed = weights.matmul(memory.values.clone()).swap_dims(1, 2);
         self.out.forward(mixed.flatten::<3>(2, 3))
-    }
-
-    /// `[R, S, heads · head width]` → `[R, heads, S, head width]`.
-    fn split_heads(&self, rows: Tensor<3>) -> Tensor<4> {
-        let [num_rows, length, width] = rows.dims();
-        rows.reshape([num_rows, length, self.num_heads, width / self.num_heads]).swap_dims(1, 2)
     }
 }

@@ -5,11 +5,11 @@ use burn::nn::{Linear, RmsNorm, RmsNormConfig};
 use burn::tensor::activation::gelu_approximate;
 use burn::tensor::{Device, Tensor};
 
-use super::attention::{KeyValue, T5Attention};
+use super::attention::T5Attention;
 use super::config::T5Config;
 use super::dropout::LengthDropout;
-use super::state::RowChange;
 use crate::model::dense::dense_without_bias;
+use crate::model::language::key_value::{KeyValue, RowChange};
 
 /// A norm by the root mean square alone.
 pub(super) fn norm(config: &T5Config, device: &Device) -> RmsNorm {
@@ -143,8 +143,11 @@ impl DecoderLayer {
     ) -> Tensor<3> {
         let normed = self.self_norm.forward(rows.clone());
         let read = self.self_attention.remember(normed.clone());
-        let text = match &memory.text {
-            Some(past) => past.append(read),
+        let text = match memory.text.take() {
+            Some(mut past) => {
+                past.append(read);
+                past
+            }
             None => read,
         };
         let attended = self.self_attention.forward(normed, &text, Some(bias));

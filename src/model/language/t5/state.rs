@@ -4,6 +4,7 @@ use burn::tensor::{Bool, Int, Tensor};
 
 use super::config::Masking;
 use super::layer::LayerMemory;
+use crate::model::language::key_value::RowChange;
 
 /// Added to the score of what is hidden. In `float32` it swallows every score and bias: a row from
 /// which everything is hidden attends to all columns alike, as in the reference.
@@ -51,40 +52,15 @@ pub(super) struct TextMasks {
     pub(super) prefix: Option<Tensor<4>>,
 }
 
-/// What becomes of the rows of a tensor.
-#[allow(clippy::large_enum_variant)] // Lives for one call.
-pub(super) enum RowChange {
-    /// Each becomes this many in a row.
-    Repeat(usize),
-    /// Row `indices[i]` becomes row `i`.
-    Select(Tensor<1, Int>),
-}
-
-impl RowChange {
-    /// `[R, …]` → `[R', …]`.
-    pub(super) fn apply<const N: usize>(&self, rows: Tensor<N>) -> Tensor<N> {
-        let count = match self {
-            Self::Select(indices) => return rows.select(0, indices.clone()),
-            Self::Repeat(count) => *count,
-        };
-        let mut shape = rows.dims();
-        let [num_rows, rest] = [shape[0], shape[1..].iter().product()];
-        shape[0] *= count;
-        rows.reshape([num_rows, 1, rest]).expand([num_rows, count, rest]).reshape(shape)
-    }
-}
-
 impl T5State {
     /// Row `r` becomes rows `r·count ..`, for `count` texts that share a prefix.
     pub fn repeat_rows(self, count: usize) -> Self {
-        let num_rows = self.num_rows * count;
-        Self { num_rows, ..self.change(&RowChange::Repeat(count)) }
+        self.change(&RowChange::Repeat(count))
     }
 
     /// Row `indices[i]` becomes row `i`; `indices`: `[R']`.
     pub fn select_rows(self, indices: Tensor<1, Int>) -> Self {
-        let num_rows = indices.dims()[0];
-        Self { num_rows, ..self.change(&RowChange::Select(indices)) }
+        self.change(&RowChange::Select(indices))
     }
 
     fn change(self, change: &RowChange) -> Self {
@@ -92,6 +68,7 @@ impl T5State {
             layers: self.layers.into_iter().map(|layer| layer.change_rows(change)).collect(),
             real: self.real.map(|real| change.apply(real)),
             followed: self.followed.map(|followed| change.apply(followed)),
+            num_rows: change.num_rows(self.num_rows),
             ..self
         }
     }
@@ -229,12 +206,5 @@ mod tests {
         let hidden = scores + hide(Tensor::zeros([1, 1, 4], &device));
         let weights = burn::tensor::activation::softmax(hidden, 3);
         assert_eq!(weights.into_data().try_to_vec::<f32>().unwrap(), [0.25; 4]);
-    }
-
-    #[test]
-    fn rows_are_repeated_one_after_the_other() {
-        let rows = Tensor::<3>::from_data([[[1.0, 2.0]], [[3.0, 4.0]]], &Device::flex());
-        let repeated = RowChange::Repeat(2).apply(rows).into_data().try_to_vec::<f32>().unwrap();
-        assert_eq!(repeated, [1.0, 2.0, 1.0, 2.0, 3.0, 4.0, 3.0, 4.0]);
     }
 }
