@@ -5,6 +5,8 @@ use burn::tensor::{Tensor, activation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::generalised_iou::Areas;
+
 /// Keeps quotients of areas finite; areas are in cells.
 const AREA_EPSILON: f64 = 1e-6;
 /// Keeps a mean over no boxes finite.
@@ -98,7 +100,7 @@ pub struct DistanceLoss {
     pub by_place: Tensor<2>,
 }
 
-/// `1 − generalised IoU` (Rezatofighi et al., CVPR 2019) of the boxes that distances draw around a
+/// `1 − generalised IoU` of the boxes that distances draw around a
 /// place.
 ///
 /// # Shapes
@@ -108,11 +110,8 @@ pub fn distance_loss(predicted: Tensor<3>, target: Tensor<3>, mask: Tensor<2>) -
     let [batch, places, _] = predicted.dims();
     let intersection = area(predicted.clone().min_pair(target.clone()));
     let hull = area(predicted.clone().max_pair(target.clone()));
-    let union = area(predicted) + area(target) - intersection.clone();
-    let overlap = intersection / (union.clone() + AREA_EPSILON);
-    let empty = (hull.clone() - union) / (hull + AREA_EPSILON);
-    let by_place = (overlap - empty).neg() + 1.0;
-    let by_place = by_place.reshape([batch, places]) * mask.clone();
+    let areas = Areas { intersection, sum: area(predicted) + area(target), hull };
+    let by_place = areas.loss(AREA_EPSILON).reshape([batch, places]) * mask.clone();
     let normaliser = count_per_image(mask);
     let loss = by_place.clone().sum() / batch as f64 / normaliser.clone();
     DistanceLoss { loss, normaliser, by_place }

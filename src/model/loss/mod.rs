@@ -1,6 +1,7 @@
 //! Losses (`spec/losses.md`).
 
 pub mod detection;
+mod generalised_iou;
 pub mod mask;
 pub mod overlap;
 pub mod point;

@@ -1,4 +1,4 @@
-//! Overlap loss: how little two boxes overlap, as `1 − generalised IoU` (Rezatofighi et al., CVPR 2019).
+//! Overlap loss: how little two boxes overlap, as `1 − generalised IoU`.
 //!
 //! Not in the reference, whose boxes learn from the point loss alone. That loss weighs a pixel of a small
 //! box as much as one of a large box; this one weighs what it does to the overlap, which is what `P@0.5`
@@ -7,6 +7,8 @@
 use burn::tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::generalised_iou::Areas;
 
 /// Keeps a quotient of areas finite; far below the area of a pixel in either unit.
 const EPSILON: f64 = 1e-7;
@@ -40,11 +42,8 @@ pub fn overlap_loss(predicted: Tensor<5>, target: Tensor<5>, mask: Tensor<3>) ->
         found.0.clone().min_pair(wanted.0.clone()),
         found.1.clone().max_pair(wanted.1.clone()),
     );
-    let union = area(found.0, found.1) + area(wanted.0, wanted.1) - intersection.clone();
-    let overlap = intersection / (union.clone() + EPSILON);
-    let empty = (hull.clone() - union) / (hull + EPSILON);
-    let loss = (overlap - empty).neg() + 1.0;
-    let loss = loss.reshape([batch, rows, length]);
+    let sum = area(found.0, found.1) + area(wanted.0, wanted.1);
+    let loss = Areas { intersection, sum, hull }.loss(EPSILON).reshape([batch, rows, length]);
     (loss * mask.clone()).sum() / mask.sum().clamp_min(1.0)
 }
 

@@ -4,6 +4,7 @@ use burn::tensor::{Int, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::token_rule::TokenKind;
 use crate::model::language::Vocabulary;
 
 /// Weight and unit of the point loss; defaults are the paper's.
@@ -66,23 +67,13 @@ pub fn select_tokens(
     vocabulary: &Vocabulary,
     selection: TokenSelection,
 ) -> Tensor<3> {
-    let [batch, rows, length] = tokens.dims();
-    match selection {
-        TokenSelection::Words => {
-            let special = [vocabulary.pad, vocabulary.begin, vocabulary.end];
-            let differs = special.map(|id| tokens.clone().not_equal_elem(id).float());
-            let [pad, begin, end] = differs;
-            pad * begin * end
-        }
-        TokenSelection::LastWord => {
-            let end = tokens.clone().equal_elem(vocabulary.end).float();
-            let next = end.clone().narrow(2, 1, length - 1);
-            let last = Tensor::zeros([batch, rows, 1], &next.device());
-            // Of an empty text, the begin token stands before the end; it is not a word.
-            let real = tokens.not_equal_elem(vocabulary.begin).float() * (end.neg() + 1.0);
-            Tensor::cat(vec![next, last], 2) * real
-        }
-    }
+    let of = |kind: TokenKind| kind.of(tokens.clone(), vocabulary);
+    let selected = match selection {
+        TokenSelection::Words => of(TokenKind::Text),
+        // Of an empty text, the begin token stands before the end; it is not a word.
+        TokenSelection::LastWord => of(TokenKind::BeforeEnd).bool_and(of(TokenKind::Text)),
+    };
+    selected.float()
 }
 
 /// Mean over the selected tokens of the distance to their target.

@@ -1,6 +1,6 @@
 //! The reference's language for which tokens of a text have a place (`spec/losses.md` §2.1): what is
 //! left out, such as `begin,end,pad`; with `^` before it, what is not. [`super::point::TokenSelection`]
-//! has the two rules that training needs.
+//! has the two selections that training needs.
 
 use std::str::FromStr;
 
@@ -22,7 +22,7 @@ pub struct TokenRule {
 
 /// Kinds of tokens that a rule can name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TokenKind {
+pub(super) enum TokenKind {
     /// Padding.
     Pad,
     /// The first token.
@@ -76,7 +76,7 @@ impl TokenRule {
 
 impl TokenKind {
     /// True for the tokens of this kind, `[B, N, L]`.
-    fn of(self, tokens: Tensor<3, Int>, vocabulary: &Vocabulary) -> Tensor<3, Bool> {
+    pub(super) fn of(self, tokens: Tensor<3, Int>, vocabulary: &Vocabulary) -> Tensor<3, Bool> {
         match self {
             Self::Pad => tokens.equal_elem(PAD),
             Self::Begin => tokens.equal_elem(vocabulary.begin),
