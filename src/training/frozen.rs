@@ -14,7 +14,7 @@ use crate::model::pixel_llm::PixelLlm;
 use crate::weights::load::parameter_shapes;
 
 /// Where the weights of T5 are in the model.
-const T5: &str = "language.T5.t5";
+pub(super) const T5: &str = "language.T5.t5";
 
 /// Checks that every path of `training.frozen` names something, before anything is written.
 ///

@@ -8,6 +8,7 @@ use burn::store::bridge;
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use serde_json::{Map, Value, json};
 
+use super::frozen::T5;
 use super::frozen_record::FrozenRecord;
 use super::run_directory::{RunDirectory, write_atomically, write_json};
 use crate::error::{Error, Result};
@@ -22,8 +23,6 @@ use crate::weights::{safetensors, t5};
 
 /// What all names in PEFT's files begin with.
 const PREFIX: &str = "base_model.model.";
-/// Where the weights of T5 are in the model.
-const T5: &str = "language.T5.t5.";
 /// Files of an adapter, as PEFT calls them.
 const WEIGHTS: &str = "adapter_model.safetensors";
 const CONFIG: &str = "adapter_config.json";
@@ -176,7 +175,8 @@ fn read(weights: &Path, config: &T5Config, stacks: &Stacks<'_>) -> Result<BTreeM
     let size = config.dimensions();
     let mut tensors = BTreeMap::new();
     for (path, tensor) in &file.tensors {
-        let adapter = path.strip_prefix(T5).filter(|path| path.contains(".lora."));
+        let adapter = path.strip_prefix(T5).and_then(|path| path.strip_prefix('.'));
+        let adapter = adapter.filter(|path| path.contains(".lora."));
         let Some(name) = adapter.and_then(|path| t5::HUGGING_FACE.name_of(path)) else { continue };
         let unreadable =
             |problem: String| Error::format(weights, problem, "Restore the file of the run.");

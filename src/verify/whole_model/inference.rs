@@ -113,7 +113,8 @@ impl Run {
         Ok(produced)
     }
 
-    /// Boxes, where the model is to find them (which the file says by having them as outputs), and texts about them or the prompts of the file.
+    /// Boxes, where the model is to find them (which the file says by having them as outputs), and texts
+    /// about them or the prompts of the file.
     fn write(
         &self,
         case: &Case<'_>,
