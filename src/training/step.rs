@@ -3,7 +3,7 @@
 use std::panic::resume_unwind;
 use std::thread;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, ExecutionError, Tensor};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
@@ -180,17 +180,17 @@ impl TrainingModel {
 
     /// All parts of a batch, at the same time where there are several. Each has leaves of its own:
     /// graphs that share leaves are one graph to Burn, and two threads on one graph can wait for each
-    /// other for ever (`docs/burn-issues.md`, 4).
+    /// other for ever (`docs/burn-issues.md`, 4). Burn's own `fork` would leave a node of every copy
+    /// on parameters that get no gradient, and the search for such nodes slows every step (6).
     fn parts(&self, batch: &HostBatch) -> Vec<PartResult> {
         let parts = batch.split(self.parallel_parts);
         match parts.as_slice() {
             [whole] => vec![self.part(whole)],
             parts => thread::scope(|scope| {
-                let device = self.device();
                 let threads: Vec<_> = parts
                     .iter()
                     .map(|part| {
-                        let replica = self.clone().fork(&device);
+                        let replica = self.clone().map(&mut OwnLeaves);
                         scope.spawn(move || replica.part(part))
                     })
                     .collect();
@@ -218,6 +218,16 @@ impl TrainingModel {
         let factor = share * clipping;
         let mean = if factor == 1.0 { sum } else { scale_gradients(self, sum, factor) };
         (mean, norm)
+    }
+}
+
+/// Makes every parameter the leaf of a graph of its own.
+struct OwnLeaves;
+
+impl ModuleMapper for OwnLeaves {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        // Whether a gradient is wanted stays as it is.
+        param.map(Tensor::detach)
     }
 }
 
