@@ -1,5 +1,6 @@
 //! Floor 6: the command line. One file per command: parse, call, print.
 
+mod ablate;
 mod data;
 mod describe;
 mod dry_run;
@@ -11,6 +12,7 @@ mod measure;
 mod narrate;
 mod output;
 mod picture;
+mod signals;
 mod train;
 mod verify;
 mod weights;
@@ -37,6 +39,8 @@ enum Command {
     Train(train::Train),
     /// Measure a run again, and write its report anew
     Eval(eval::Eval),
+    /// Train variants of one experiment, and put their numbers beside each other
+    Ablate(ablate::Ablate),
     /// Write a caption of an image, with a place for every word
     Narrate(narrate::Narrate),
     /// Write a caption of a region of an image
@@ -97,6 +101,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Train(train) => train.run(),
         Command::Eval(eval) => eval.run(),
+        Command::Ablate(ablate) => ablate.run(),
         Command::Narrate(narrate) => narrate.run(),
         Command::Describe(describe) => describe.run(),
         Command::Locate(locate) => locate.run(),

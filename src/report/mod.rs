@@ -18,6 +18,7 @@ use crate::training::record::Record;
 mod axis;
 mod canvas;
 mod chart;
+pub mod comparison;
 mod curves;
 mod data_uri;
 #[cfg(test)]
