@@ -61,6 +61,7 @@ pub fn task(task: Task) -> Color {
         Task::Narrate => 0.72,
         Task::Describe => 0.42,
         Task::Locate => 0.12,
+        Task::Detect => 0.92,
     };
     vivid(0.64, hue * TAU)
 }

@@ -16,17 +16,30 @@ const COUNT_EPSILON: f64 = 1e-4;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DetectionLossConfig {
-    /// Weight of the heatmap's loss.
+    /// Weight in the sum of losses.
+    pub weight: f64,
+    /// Weight of the heatmap's loss: where centres are.
     pub heatmap_weight: f64,
     /// Weight of the loss of the distances to edges.
     pub distance_weight: f64,
+    /// Weight of the second stage's loss of background and object.
+    pub class_weight: f64,
+    /// Weight of the second stage's loss of corrections of boxes.
+    pub box_weight: f64,
     /// How the heatmap's loss weighs places.
     pub focal: FocalConfig,
 }
 
 impl Default for DetectionLossConfig {
     fn default() -> Self {
-        Self { heatmap_weight: 0.5, distance_weight: 1.0, focal: FocalConfig::default() }
+        Self {
+            weight: 1.0,
+            heatmap_weight: 0.5,
+            distance_weight: 1.0,
+            class_weight: 1.0,
+            box_weight: 1.0,
+            focal: FocalConfig::default(),
+        }
     }
 }
 

@@ -185,6 +185,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::head::HeadConfig;
+    use crate::model::loss::detection::DetectionLossConfig;
     use super::proposals::ProposalConfig;
     use super::pyramid::PyramidConfig;
     use super::roi_head::RoiHeadConfig;
@@ -221,10 +222,11 @@ mod tests {
         let none = BoundingBox::new(0.0, 0.0, 0.0, 0.0);
         let annotated = [vec![object, none], vec![none, none]];
         let map = map(&device).require_grad();
+        let weights = DetectionLossConfig::default();
         let mut rng = ChaCha8Rng::seed_from_u64(3);
-        let step = decoder.forward_train(map.clone(), &annotated, &mut rng);
+        let step = decoder.forward_train(map.clone(), &annotated, &weights.focal, &mut rng);
         assert!(step.samples.iter().all(|samples| samples.len() == 8));
-        let loss = step.losses.total(&config.loss);
+        let loss = step.losses.total(&weights);
         assert!(loss.clone().into_scalar::<f32>().is_finite());
         let gradient = map.grad(&loss.backward()).unwrap();
         assert!(gradient.clone().abs().sum().into_scalar::<f32>() > 0.0);
