@@ -170,8 +170,13 @@ fn detected() -> Detected {
         caption: format!("a {color} square"),
         log_prob: -0.2,
     };
-    let annotated = SQUARES.iter().map(|(_, corners, color)| (bounds(*corners), format!("a small {color} square")));
-    Detected { found: SQUARES.iter().enumerate().map(square).collect(), annotated: annotated.collect() }
+    let annotated = SQUARES
+        .iter()
+        .map(|(_, corners, color)| (bounds(*corners), format!("a small {color} square")));
+    Detected {
+        found: SQUARES.iter().enumerate().map(square).collect(),
+        annotated: annotated.collect(),
+    }
 }
 
 /// A word is at the square whose colour comes next, with a wander; the last one is off the image.

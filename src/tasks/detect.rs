@@ -59,10 +59,8 @@ impl Predictor {
                 boxes.into_iter().filter(|(_, score)| *score >= limits.min_score).collect()
             })
             .collect();
-        let regions: Vec<Vec<BoundingBox>> = boxes
-            .iter()
-            .map(|boxes| boxes.iter().map(|(bounds, _)| *bounds).collect())
-            .collect();
+        let regions: Vec<Vec<BoundingBox>> =
+            boxes.iter().map(|boxes| boxes.iter().map(|(bounds, _)| *bounds).collect()).collect();
         let captions = self.describe_as(images, &regions, settings)?;
         let of_image = |(boxes, captions): (Vec<(BoundingBox, f32)>, Vec<super::Description>)| {
             let detection = |((bounds, score), description): (_, super::Description)| Detection {

@@ -136,7 +136,7 @@ impl TrainingModel {
     }
 
     /// Where the model is.
-    fn device(&self) -> Device {
+    pub(super) fn device(&self) -> Device {
         self.devices().into_iter().next().unwrap_or_default()
     }
 }

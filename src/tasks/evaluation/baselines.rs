@@ -129,7 +129,8 @@ mod tests {
     #[test]
     fn trivial_detections_cover_the_image_and_are_as_sure_as_they_are_often_right() {
         // Both of half the image's width and height: 0, 0.25 and 0.5 on either axis.
-        let regions = [BoundingBox::new(0.0, 0.0, 0.5, 0.5), BoundingBox::new(0.5, 0.25, 1.0, 0.75)];
+        let regions =
+            [BoundingBox::new(0.0, 0.0, 0.5, 0.5), BoundingBox::new(0.5, 0.25, 1.0, 0.75)];
         let found = TrivialDetections::of(&regions, Some("a thing")).unwrap();
         assert_eq!(found.boxes.len(), 9);
         let score = |x: f32, y: f32| {
@@ -139,7 +140,10 @@ mod tests {
         let [.., last] = &found.in_image(40.0, 20.0)[..] else { unreachable!() };
         assert_eq!((last.bounds, last.caption.as_str()), ([20.0, 10.0, 20.0, 10.0], "a thing"));
         assert_eq!(TrivialDetections::of(&[], Some("a thing")), None);
-        assert_eq!(TrivialDetections::of(&[BoundingBox::UNIT], Some("all")).unwrap().boxes.len(), 1);
+        assert_eq!(
+            TrivialDetections::of(&[BoundingBox::UNIT], Some("all")).unwrap().boxes.len(),
+            1
+        );
     }
 
     #[test]

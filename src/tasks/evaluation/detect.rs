@@ -5,9 +5,7 @@ use super::{Batch, ImageAnswers, Table, TaskEvaluation};
 use crate::error::Result;
 use crate::geometry::BoundingBox;
 use crate::metrics::captions::is_exact_match;
-use crate::metrics::dense_captions::{
-    CaptionScore, DenseCaptions, Detection, Region, merge,
-};
+use crate::metrics::dense_captions::{CaptionScore, DenseCaptions, Detection, Region, merge};
 use crate::tasks::detect::DetectionLimits;
 
 /// IoU from which on a region counts as found in the recall.

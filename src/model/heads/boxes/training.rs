@@ -9,8 +9,8 @@ use super::targets::Targets;
 use super::{BoxDecoder, FirstLook};
 use crate::geometry::BoundingBox;
 use crate::model::loss::detection::{
-    DetectionLossConfig, DistanceLoss, FocalConfig, HeatmapLoss, box_loss, class_loss, distance_loss,
-    heatmap_loss,
+    DetectionLossConfig, DistanceLoss, FocalConfig, HeatmapLoss, box_loss, class_loss,
+    distance_loss, heatmap_loss,
 };
 
 /// A training step of the box decoder.
@@ -108,10 +108,7 @@ impl BoxDecoder {
         let targets: Vec<Targets> =
             annotated.iter().map(|boxes| rule.targets(boxes, &look.cells, ranges)).collect();
         let (heatmap, distances, mask) = target_tensors(&targets, &logits.device());
-        (
-            heatmap_loss(logits, heatmap, focal),
-            distance_loss(predicted, distances, mask),
-        )
+        (heatmap_loss(logits, heatmap, focal), distance_loss(predicted, distances, mask))
     }
 
     /// As many samples for every image; where one has fewer, boxes of zeros that teach nothing fill up.
