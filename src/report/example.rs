@@ -2,11 +2,11 @@
 
 use image::{Rgb, RgbImage};
 
-use super::{Described, GalleryItem, Located, Report};
+use super::{Described, Detected, GalleryItem, Located, Report};
 use crate::data::sample::Task;
 use crate::geometry::BoundingBox;
 use crate::metrics::score::{Evaluation, Score, TaskScores};
-use crate::tasks::{Description, LocatedWord, Location, Narration};
+use crate::tasks::{Description, Detection, LocatedWord, Location, Narration};
 use crate::training::record::{Record, StepRecord, ValidationRecord};
 
 /// Squares on a gradient: colour and box, normalised.
