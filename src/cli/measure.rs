@@ -9,7 +9,7 @@ use crate::data::source::Source;
 use crate::data::transform::open_image;
 use crate::error::Result;
 use crate::experiment::{self, Experiment};
-use crate::report::{Described, GalleryItem, Located, Report, evaluation_table};
+use crate::report::{Described, Detected, GalleryItem, Located, Report, evaluation_table};
 use crate::tasks::evaluation::{Evaluator, ImageAnswers, Outcome, Progress};
 use crate::tasks::predictor::Predictor;
 use crate::training::record;
@@ -144,5 +144,8 @@ fn gallery_item(answers: ImageAnswers) -> Result<GalleryItem> {
         locations: locations
             .map(|(location, reference)| Located { location, reference: Some(reference) })
             .collect(),
+        detections: answers
+            .detections
+            .map(|found| Detected { found, annotated: answers.annotated_regions }),
     })
 }

@@ -3,6 +3,7 @@
 mod ablate;
 mod data;
 mod describe;
+mod detect;
 mod dry_run;
 mod eval;
 mod experiment;
@@ -47,6 +48,8 @@ enum Command {
     Describe(describe::Describe),
     /// Find the box that an expression is about
     Locate(locate::Locate),
+    /// Find what is in an image, and write a caption of each
+    Detect(detect::Detect),
     /// Make data
     #[command(subcommand)]
     Data(data::Data),
@@ -105,6 +108,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Narrate(narrate) => narrate.run(),
         Command::Describe(describe) => describe.run(),
         Command::Locate(locate) => locate.run(),
+        Command::Detect(detect) => detect.run(),
         Command::Data(data) => data.run(),
         Command::Verify(verify) => verify.run(),
         Command::Weights(weights) => weights.run(),

@@ -71,7 +71,12 @@ impl Collator {
                 help: "Set training.batch_size to at least 1.".into(),
             });
         }
-        Ok(self.stack(source, &items))
+        // Drawn last, so that rows are the same with it and without.
+        let seed = match &mut choice {
+            RowChoice::Random(rng) => rng.random(),
+            RowChoice::First(_) => 0,
+        };
+        Ok(HostBatch { seed, ..self.stack(source, &items) })
     }
 
     fn item(&self, source: &Source, sample: &Sample, choice: &mut RowChoice<'_>) -> Result<Item> {
@@ -101,9 +106,9 @@ impl Collator {
             Task::Narrate => self.alignment.align(&row.locations, &text.offsets),
             // The same place at every token: the loss selects the one that answers.
             Task::Locate => vec![Some(region); text.ids.len()],
-            Task::Describe => vec![None; text.ids.len()],
+            Task::Describe | Task::Detect => vec![None; text.ids.len()],
         };
-        let prompt = if source.task() == Task::Describe { region } else { whole };
+        let prompt = if source.task().captions_regions() { region } else { whole };
         Ok(EncodedRow { text, context, places, prompt })
     }
 
@@ -131,6 +136,7 @@ impl Collator {
             text: Vec::with_capacity(dims.images * rows * dims.text_tokens),
             row_valid: Vec::with_capacity(dims.images * rows),
             points: Vec::with_capacity(dims.images * rows * dims.text_tokens * 4),
+            seed: 0,
         };
         for item in items {
             push_image(&mut batch, &item.canvas);

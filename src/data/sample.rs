@@ -20,11 +20,13 @@ pub enum Task {
     Describe,
     /// Expression → box.
     Locate,
+    /// Whole image → boxes of what is there, each with a caption (dense object captioning).
+    Detect,
 }
 
 impl Task {
     /// Every task, in the order of tables and reports.
-    pub const ALL: [Self; 3] = [Self::Narrate, Self::Describe, Self::Locate];
+    pub const ALL: [Self; 4] = [Self::Narrate, Self::Describe, Self::Locate, Self::Detect];
 
     /// The name used in TOML, on the command line and in `evaluation.json`.
     pub fn name(self) -> &'static str {
@@ -32,7 +34,13 @@ impl Task {
             Self::Narrate => "narrate",
             Self::Describe => "describe",
             Self::Locate => "locate",
+            Self::Detect => "detect",
         }
+    }
+
+    /// Whether its texts are captions of regions, each of which is a prompt of its own.
+    pub fn captions_regions(self) -> bool {
+        matches!(self, Self::Describe | Self::Detect)
     }
 }
 

@@ -28,7 +28,8 @@ pub struct SourceConfig {
     /// Steps that come before its first batch: what is learnt first makes the rest easier.
     #[serde(default)]
     pub first_step: usize,
-    /// Texts per image and step, drawn at random where there are more.
+    /// Texts per image and step, drawn at random where there are more. For *detect* at least 2: what is
+    /// not drawn is taken for background, so give as many as an image has (the paper: 100).
     #[serde(default = "one_row")]
     pub rows_per_image: usize,
     /// Longest text in tokens, begin and end included.
@@ -105,7 +106,7 @@ impl Source {
 
     /// Whether the rows of an image share their prompt: the whole image and the same instruction.
     pub fn shares_prompt(&self) -> bool {
-        self.task() != Task::Describe && !self.config.prompt.contains(TEXT_PLACEHOLDER)
+        !self.task().captions_regions() && !self.config.prompt.contains(TEXT_PLACEHOLDER)
     }
 
     /// The instruction before `text`.

@@ -28,10 +28,11 @@ impl Experiment {
         let longest = self.model.language.max_text_tokens();
         problems.extend(under("data", data(&self.data, longest)));
         problems.extend(self.without_points());
+        problems.extend(self.without_boxes());
         problems.extend(under("training", training(&self.training)));
         problems.extend(under("optimizer", optimizer(&self.optimizer)));
         problems.extend(under("schedule", schedule(&self.schedule, self.training.max_steps)));
-        problems.extend(under("losses", losses(&self.losses)));
+        problems.extend(under("losses", losses(&self.losses, self.detects())));
         problems.extend(under("evaluation", evaluation(&self.evaluation)));
         problems
     }
@@ -40,11 +41,24 @@ impl Experiment {
 impl Experiment {
     /// Narratives and expressions are about places.
     fn without_points(&self) -> Option<ConfigProblem> {
-        let has_places = |source: &&SourceConfig| source.task != Task::Describe;
+        let has_places = |source: &&SourceConfig| !source.task.captions_regions();
         let source = self.data.sources.iter().find(has_places)?;
         self.model.points.is_none().then(|| {
             let found = format!("nothing says where, but {:?} is to be learnt", source.task.name());
             problem("model.points", found, "[model.points], or sources that describe only")
+        })
+    }
+
+    /// Whether boxes are learnt.
+    fn detects(&self) -> bool {
+        self.data.sources.iter().any(|source| source.task == Task::Detect)
+    }
+
+    /// Detections are boxes.
+    fn without_boxes(&self) -> Option<ConfigProblem> {
+        (self.detects() && self.model.boxes.is_none()).then(|| {
+            let found = "nothing finds boxes, but \"detect\" is to be learnt";
+            problem("model.boxes", found, "[model.boxes], or other tasks")
         })
     }
 }
@@ -124,6 +138,10 @@ fn source(config: &SourceConfig, longest: usize) -> Vec<ConfigProblem> {
     }
     problems.extend(not_negative("weight", config.weight));
     problems.extend(at_least("rows_per_image", config.rows_per_image, 1));
+    if config.task == Task::Detect && config.rows_per_image == 1 {
+        let found = "of each image one region would be learnt, and the others taken for background";
+        problems.push(problem("rows_per_image", found, "as many as an image has, such as 100"));
+    }
     problems.extend(at_least("max_text_tokens", config.max_text_tokens, SHORTEST_TEXT));
     if !config.prompt.is_empty() {
         let tokens = config.max_context_tokens;
@@ -175,16 +193,23 @@ fn schedule(config: &ScheduleConfig, max_steps: usize) -> Vec<ConfigProblem> {
     never_warm.into_iter().chain(share).collect()
 }
 
-fn losses(config: &LossConfig) -> Vec<ConfigProblem> {
+fn losses(config: &LossConfig, detects: bool) -> Vec<ConfigProblem> {
+    let detection = &config.detection;
     let mut problems: Vec<_> = [
         not_negative("text.weight", config.text.weight),
         below_one("text.label_smoothing", config.text.label_smoothing),
         not_negative("point.weight", config.point.weight),
+        not_negative("detection.weight", detection.weight),
+        not_negative("detection.heatmap_weight", detection.heatmap_weight),
+        not_negative("detection.distance_weight", detection.distance_weight),
+        not_negative("detection.class_weight", detection.class_weight),
+        not_negative("detection.box_weight", detection.box_weight),
     ]
     .into_iter()
     .flatten()
     .collect();
-    if config.text.weight == 0.0 && config.point.weight == 0.0 {
+    let of_boxes = detects && detection.weight > 0.0;
+    if config.text.weight == 0.0 && config.point.weight == 0.0 && !of_boxes {
         let allowed = "a weight above 0 here or at losses.point.weight";
         problems.push(problem("text.weight", "every loss has a weight of 0", allowed));
     }
@@ -289,6 +314,37 @@ mod tests {
         assert_eq!(problem_of(|e| e.data.sources[0].rows_per_image = 0), key);
         assert_eq!(problem_of(|e| e.evaluation.batch_size = 0), "evaluation.batch_size");
         assert_eq!(problem_of(|e| e.evaluation.max_images = 0), "evaluation.max_images");
+    }
+
+    #[test]
+    fn detections_need_a_decoder_and_all_regions_of_an_image() {
+        let detect = |e: &mut Experiment| {
+            e.data.sources[0].task = Task::Detect;
+            e.data.sources[0].format = Format::VisualGenomeCoco;
+            e.data.sources[0].rows_per_image = 100;
+            e.model.boxes = Some(Default::default());
+        };
+        let without_decoder = |e: &mut Experiment| {
+            detect(e);
+            e.model.boxes = None;
+        };
+        assert_eq!(problem_of(without_decoder), "model.boxes");
+        let one_region = |e: &mut Experiment| {
+            detect(e);
+            e.data.sources[0].rows_per_image = 1;
+        };
+        assert_eq!(problem_of(one_region), "data.sources.0.rows_per_image");
+        let negative = |e: &mut Experiment| {
+            detect(e);
+            e.losses.detection.box_weight = -1.0;
+        };
+        assert_eq!(problem_of(negative), "losses.detection.box_weight");
+        // Boxes alone are something to learn, and no point is asked for.
+        let mut boxes_only = valid();
+        detect(&mut boxes_only);
+        boxes_only.model.points = None;
+        (boxes_only.losses.text.weight, boxes_only.losses.point.weight) = (0.0, 0.0);
+        assert_eq!(boxes_only.validate(), []);
     }
 
     #[test]

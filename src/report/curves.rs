@@ -118,6 +118,11 @@ fn charts_of(records: &[&Record]) -> Vec<Chart> {
         by_task("Text loss", |s| s.text_loss, |v| v.text_loss),
         by_task("Point loss", |s| s.point_loss, |v| v.point_loss),
         by_task("Overlap loss", |s| s.overlap_loss, |v| v.overlap_loss),
+        by_task(
+            "Detection loss",
+            |s| s.detection_loss.map(|loss| loss.total),
+            |v| v.detection_loss.map(|loss| loss.total),
+        ),
         overall("Learning rate", |s| s.learning_rate, false),
         overall("Gradient norm", |s| s.gradient_norm, true),
         overall("Images per second", |s| s.samples_per_second, true),
@@ -229,6 +234,7 @@ mod tests {
             text_loss,
             point_loss: Some(loss / 2.0),
             overlap_loss: None,
+            detection_loss: None,
             gradient_norm: 1.0,
             learning_rate: 1e-3,
             samples_per_second: 100.0,
@@ -310,6 +316,7 @@ mod tests {
                 text_loss: None,
                 point_loss: None,
                 overlap_loss: None,
+                detection_loss: None,
             })
         };
         let locate = |at, loss| step(at, Task::Locate, loss);

@@ -2,12 +2,16 @@
 //!
 //! A picture is one drawing, either written as SVG or rasterised from it, so both agree.
 
+mod detections;
+
 use std::sync::Arc;
 
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 use maud::{Markup, PreEscaped, html};
 use resvg::{tiny_skia, usvg};
+
+pub use detections::{detections, detections_svg};
 
 use super::canvas::Canvas;
 use super::data_uri::png_data_uri;

@@ -13,12 +13,16 @@
 //! | `describe.exact_match`, `token_f1` | [`captions`](crate::metrics::captions); `n` captions |
 //! | `describe.bleu_4`, `rouge_l`, `cider` | the same of captions; `n` captions |
 //! | `locate.precision_at_0.5`, `precision_at_0.75`, `mean_iou` | [`referring`](crate::metrics::referring), boxes clipped to the image; `n` expressions |
+//! | `detect.map_exact` | [`dense_captions`](crate::metrics::dense_captions): mean average precision of boxes with exactly the annotated words, over IoUs of 0.3 to 0.7; `n` regions |
+//! | `detect.map_boxes`, `map_boxes_at_0.5` | the same of boxes alone, whatever their captions |
+//! | `detect.recall_at_0.5` | share of the regions that a box overlaps by 0.5 or more |
 //!
 //! The baselines are in [`baselines`].
 
 pub mod baselines;
 mod captions;
 mod describe;
+mod detect;
 mod locate;
 mod narrate;
 
@@ -27,7 +31,7 @@ use std::path::PathBuf;
 
 use self::baselines::Baselines;
 use super::predictor::{EncodedImages, Predictor, TaskSettings};
-use super::{Description, Location, Narration};
+use super::{Description, Detection, Location, Narration};
 use crate::data::alignment::Alignment;
 use crate::data::sample::{Sample, Task};
 use crate::data::source::Source;
@@ -91,6 +95,10 @@ pub struct ImageAnswers {
     /// Where the model found expressions, and where the annotation has them (normalised to the
     /// image).
     pub locations: Vec<(Location, BoundingBox)>,
+    /// What the model found in the image; `None` where it was not asked.
+    pub detections: Option<Vec<Detection>>,
+    /// What it should have found (normalised to the image).
+    pub annotated_regions: Vec<(BoundingBox, String)>,
 }
 
 /// Images of one source with what the model saw of them.
@@ -180,6 +188,7 @@ impl Evaluator<'_> {
             Task::Narrate => Box::new(narrate::NarrateEvaluation::new(baselines)),
             Task::Describe => Box::new(describe::DescribeEvaluation::new(baselines)),
             Task::Locate => Box::new(locate::LocateEvaluation::new(baselines)),
+            Task::Detect => Box::new(detect::DetectEvaluation::new(baselines, detect::EXACT)),
         };
         let all: usize = sources.iter().map(|source| source.samples.len()).sum();
         let total = all.min(self.config.max_images);
@@ -228,6 +237,8 @@ impl ImageAnswers {
             reference_narrations: Vec::new(),
             descriptions: Vec::new(),
             locations: Vec::new(),
+            detections: None,
+            annotated_regions: Vec::new(),
         }
     }
 
@@ -237,6 +248,8 @@ impl ImageAnswers {
         self.reference_narrations.extend(other.reference_narrations);
         self.descriptions.extend(other.descriptions);
         self.locations.extend(other.locations);
+        self.detections = self.detections.take().or(other.detections);
+        self.annotated_regions.extend(other.annotated_regions);
     }
 }
 

@@ -1,6 +1,7 @@
-//! Floor 4: narrate, describe, locate; an image and a prompt in, a typed result out.
+//! Floor 4: narrate, describe, locate, detect; an image and a prompt in, a typed result out.
 
 mod describe;
+pub mod detect;
 pub mod evaluation;
 mod locate;
 mod narrate;
@@ -55,4 +56,18 @@ pub struct Location {
     pub expression: String,
     /// Its box, normalised to the image; may reach outside.
     pub bounds: BoundingBox,
+}
+
+/// Something that was found, with its caption.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Detection {
+    /// Its box, normalised to the image and within it.
+    pub bounds: BoundingBox,
+    /// How sure the model is that something is there, from 0 to 1: √(probability of an object ·
+    /// score of the proposal) (`spec/model.md` §10.5).
+    pub score: f32,
+    /// The words, one space apart.
+    pub caption: String,
+    /// Of the caption: Σ log-probability / number of words (`spec/inference.md` §4).
+    pub log_prob: f32,
 }

@@ -15,7 +15,7 @@ use crate::geometry::BoundingBox;
 use crate::model::language::LanguageConfig;
 use crate::model::language::git::GitConfig;
 use crate::model::pixel_llm::{PixelLlm, PixelLlmConfig};
-use crate::model::testing::tiny_config;
+use crate::model::testing::{tiny_boxes, tiny_config};
 use crate::model::vision::VisionConfig;
 
 /// Side of the canvas, in pixels.
@@ -72,9 +72,21 @@ pub(super) fn predictor_on(device: &Device, dropout: f64, tasks: &[Task]) -> Res
     Ok(Predictor::new(&model, tokenizer, &sources))
 }
 
-/// A predictor for every task.
+/// The tasks that need no box decoder.
+pub(super) const WITHOUT_BOXES: [Task; 3] = [Task::Narrate, Task::Describe, Task::Locate];
+
+/// A predictor for every task that needs no box decoder.
 pub(super) fn predictor() -> Result<Predictor> {
-    predictor_on(&Device::flex(), 0.0, &Task::ALL)
+    predictor_on(&Device::flex(), 0.0, &WITHOUT_BOXES)
+}
+
+/// A predictor for *detect*.
+pub(super) fn detector() -> Result<Predictor> {
+    let config = PixelLlmConfig { boxes: Some(tiny_boxes()), ..config(0.0) };
+    assert_eq!(config.validate(), []);
+    let (_, tokenizer) = model_on(&Device::flex(), 0.0)?;
+    let model = config.init(tokenizer.vocabulary(), &Device::flex());
+    Ok(Predictor::new(&model, tokenizer, &[source_config(Task::Detect)]))
 }
 
 /// A square image and a wide one, with some texture.

@@ -35,7 +35,12 @@ impl Console {
 
     /// A line about the validation split.
     pub fn validation(&self, record: &ValidationRecord) {
-        let parts = parts(record.text_loss, record.point_loss, record.overlap_loss);
+        let parts = parts([
+            ("text", record.text_loss),
+            ("point", record.point_loss),
+            ("overlap", record.overlap_loss),
+            ("detection", record.detection_loss.map(|loss| loss.total)),
+        ]);
         print_line(&format!(
             "step {:>6} validation {:<8} loss {:.4}{parts}",
             record.step,
@@ -56,7 +61,12 @@ impl Console {
             self.max_steps,
             record.task.name(),
             record.loss,
-            parts(record.text_loss, record.point_loss, record.overlap_loss),
+            parts([
+                ("text", record.text_loss),
+                ("point", record.point_loss),
+                ("overlap", record.overlap_loss),
+                ("detection", record.detection_loss.map(|loss| loss.total)),
+            ]),
             record.gradient_norm,
             record.learning_rate,
             record.samples_per_second,
@@ -71,11 +81,12 @@ fn print_line(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-fn parts(text: Option<f64>, point: Option<f64>, overlap: Option<f64>) -> String {
-    let part = |name: &str, loss: Option<f64>| {
+/// The losses that there are, each with its name.
+fn parts<const N: usize>(losses: [(&str, Option<f64>); N]) -> String {
+    let part = |(name, loss): (&str, Option<f64>)| {
         loss.map_or(String::new(), |loss| format!(" {name} {loss:.4}"))
     };
-    part("text", text) + &part("point", point) + &part("overlap", overlap)
+    losses.map(part).concat()
 }
 
 /// `m:ss`, or `h:mm:ss`.
@@ -108,6 +119,7 @@ mod tests {
             text_loss: Some(1.25),
             point_loss: Some(0.05),
             overlap_loss: None,
+            detection_loss: None,
             gradient_norm: 2.0,
             learning_rate: 1e-3,
             samples_per_second: 100.0,

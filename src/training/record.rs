@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::detection::DetectionMeasure;
 use crate::data::sample::Task;
 use crate::error::{Error, Result};
 
@@ -35,6 +36,9 @@ pub struct StepRecord {
     /// Overlap loss before its weight; `None` where the task has none or it weighs nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap_loss: Option<f64>,
+    /// Detection loss before its weight, and its parts; `None` where the task has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detection_loss: Option<DetectionMeasure>,
     /// Norm of all gradients together, before clipping.
     pub gradient_norm: f64,
     /// Learning rate of the step.
@@ -61,6 +65,9 @@ pub struct ValidationRecord {
     /// Overlap loss before its weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap_loss: Option<f64>,
+    /// Detection loss before its weight, and its parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detection_loss: Option<DetectionMeasure>,
 }
 
 /// Appends records to `metrics.jsonl`, each as soon as it is known.
@@ -149,6 +156,7 @@ mod tests {
             text_loss: None,
             point_loss: Some(0.25),
             overlap_loss: None,
+            detection_loss: None,
             gradient_norm: 1.0,
             learning_rate: 1e-3,
             samples_per_second: 10.0,

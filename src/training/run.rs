@@ -20,7 +20,9 @@ use burn::train::{
 use super::checkpoint::{self, CheckpointState, Checkpoints, ModelPart};
 use super::console::Console;
 use super::frozen_record::FrozenRecord;
-use super::metrics::{GradientNorm, PointLoss, QuantityMetric, TextLoss, Throughput, TotalLoss};
+use super::metrics::{
+    DetectionLoss, GradientNorm, PointLoss, QuantityMetric, TextLoss, Throughput, TotalLoss,
+};
 use super::record::RecordLog;
 use super::renderer::Silent;
 use super::run_directory::{RunDirectory, write_atomically};
@@ -30,6 +32,7 @@ use super::strategy::{Journal, Span, StepLoop};
 use super::{frozen, optimizer, resume, weights};
 use crate::data::loader::Batches;
 use crate::data::mixture::{MixedSource, Mixture};
+use crate::data::sample::Task;
 use crate::data::source::Source;
 use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
@@ -94,12 +97,12 @@ pub enum Outcome {
 /// and `resume` is not set; [`Error::Compute`] where a loss is not finite.
 pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     frozen::check(experiment)?;
-    for (part, is_there) in
-        [("boxes", experiment.model.boxes.is_some()), ("masks", experiment.model.masks.is_some())]
-    {
-        if is_there {
-            tracing::warn!("model.{part} is not trained: it stays as it starts");
-        }
+    let detects = experiment.data.sources.iter().any(|source| source.task == Task::Detect);
+    if experiment.model.boxes.is_some() && !detects {
+        tracing::warn!("model.boxes stays as it starts: no source has the task \"detect\"");
+    }
+    if experiment.model.masks.is_some() {
+        tracing::warn!("model.masks is not trained: it stays as it starts");
     }
     let device = sources::seeded_device(experiment)?.autodiff();
     let (run, state) = open_directory(experiment, options)?;
@@ -286,6 +289,7 @@ impl Launch<'_> {
                 QuantityMetric::<TotalLoss>::new(),
                 QuantityMetric::<TextLoss>::new(),
                 QuantityMetric::<PointLoss>::new(),
+                QuantityMetric::<DetectionLoss>::new(),
             ))
             .metric_train_numeric(QuantityMetric::<Throughput>::new())
             .metric_train_numeric(QuantityMetric::<GradientNorm>::new())

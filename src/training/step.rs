@@ -8,6 +8,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, ExecutionError, Tensor};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 
+use super::detection::{DetectionMeasure, DetectionTerms};
 use super::gradients::{gradient_norm, scale_gradients};
 pub use super::training_model::TrainingModel;
 use crate::data::batch::{Batch, HostBatch};
@@ -30,6 +31,8 @@ pub struct Losses {
     pub point: Option<Tensor<1>>,
     /// Overlap loss before its weight, `[1]`; `None` where the task has none or it weighs nothing.
     pub overlap: Option<Tensor<1>>,
+    /// Detection losses before the weight of all; `None` where the task has none.
+    pub detection: Option<DetectionTerms>,
 }
 
 /// What a step measured.
@@ -45,6 +48,8 @@ pub struct StepOutput {
     pub point_loss: Option<f64>,
     /// Overlap loss before its weight.
     pub overlap_loss: Option<f64>,
+    /// Detection loss before its weight, and its parts.
+    pub detection_loss: Option<DetectionMeasure>,
     /// Norm of all gradients together, before clipping; 0 without a backward pass.
     pub gradient_norm: f64,
     /// Images in the batch.
@@ -62,16 +67,21 @@ impl ItemLazy for StepOutput {
 
 impl TrainingModel {
     /// The losses that the task of a batch has: narratives learn text and points, descriptions text,
-    /// expressions points (`spec/losses.md` §5).
-    pub fn losses(&self, batch: Batch) -> Losses {
+    /// expressions points, detections boxes and the captions of those that are found (`spec/losses.md`
+    /// §5).
+    pub fn losses(&self, mut batch: Batch) -> Losses {
         let task = batch.task;
         let images = self.model.encode(batch.images.clone(), batch.padding_mask.clone());
+        let detection = match task {
+            Task::Detect => self.detect(&images, &mut batch),
+            Task::Narrate | Task::Describe | Task::Locate => None,
+        };
         let features = self.model.text_features(&images, batch.rows.clone());
         let text = || self.text_loss(&batch, features.clone());
         let places = |selection| self.places(&batch, features.clone(), selection);
         let (text, places) = match task {
             Task::Narrate => (Some(text()), places(TokenSelection::Words)),
-            Task::Describe => (Some(text()), None),
+            Task::Describe | Task::Detect => (Some(text()), None),
             Task::Locate => (None, places(TokenSelection::LastWord)),
         };
         let distance = self.losses.point.distance;
@@ -82,10 +92,12 @@ impl TrainingModel {
             Some(loss) => loss.clone() * weight,
             None => Tensor::zeros([1], &features.device()),
         };
+        let detection_loss = detection.as_ref().map(|terms| terms.total.clone());
         let total = weighted(&text, self.losses.text.weight)
             + weighted(&point, self.losses.point.weight)
-            + weighted(&overlap, self.losses.overlap.weight);
-        Losses { total, text, point, overlap }
+            + weighted(&overlap, self.losses.overlap.weight)
+            + weighted(&detection_loss, self.losses.detection.weight);
+        Losses { total, text, point, overlap, detection }
     }
 
     /// `features`: `[B, N, L, D]`
@@ -124,7 +136,7 @@ impl TrainingModel {
     }
 
     /// Where the model is.
-    fn device(&self) -> Device {
+    pub(super) fn device(&self) -> Device {
         self.devices().into_iter().next().unwrap_or_default()
     }
 }
@@ -160,6 +172,7 @@ impl Losses {
             text_loss: self.text.clone().map(read),
             point_loss: self.point.clone().map(read),
             overlap_loss: self.overlap.clone().map(read),
+            detection_loss: self.detection.as_ref().map(DetectionTerms::measure),
             gradient_norm,
             num_images,
             samples_per_second: 0.0,
@@ -243,6 +256,9 @@ fn mean_output(task: Task, parts: &[StepOutput], gradient_norm: f64) -> StepOutp
         text_loss: mean(|part| part.text_loss),
         point_loss: mean(|part| part.point_loss),
         overlap_loss: mean(|part| part.overlap_loss),
+        detection_loss: DetectionMeasure::weighted_mean(
+            parts.iter().map(|part| (part.detection_loss, 1.0)),
+        ),
         gradient_norm,
         num_images: parts.iter().map(|part| part.num_images).sum(),
         samples_per_second: 0.0,
@@ -312,6 +328,7 @@ mod tests {
             text: [1, 5, 6, 2].repeat(2),
             row_valid: vec![1.0; 2],
             points: vec![0.25; 2 * 4 * 4],
+            seed: 0,
         }
     }
 

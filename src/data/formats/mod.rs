@@ -61,9 +61,9 @@ impl Format {
         match self {
             Self::LocalizedNarratives => &[Task::Narrate],
             Self::RefexpMdetr => &[Task::Locate, Task::Describe],
-            Self::VisualGenomeCoco => &[Task::Describe, Task::Locate],
+            Self::VisualGenomeCoco => &[Task::Describe, Task::Locate, Task::Detect],
             // A category names many objects of an image, so it locates none.
-            Self::CocoInstances => &[Task::Describe],
+            Self::CocoInstances => &[Task::Describe, Task::Detect],
         }
     }
 }
@@ -118,7 +118,7 @@ mod tests {
         let error = folder.load(Format::CocoInstances, Task::Narrate, "{}").unwrap_err();
         let Error::Usage { problem, help } = error else { unreachable!("{error}") };
         assert_eq!(problem, "the format coco_instances cannot serve narrate");
-        assert_eq!(help, "It serves describe.");
+        assert_eq!(help, "It serves describe and detect.");
     }
 
     #[test]

@@ -40,8 +40,8 @@ pub struct PixelLlmConfig {
     pub language: LanguageConfig,
     /// Point head; `false` for a model that says where nothing is.
     pub points: Option<PointConfig>,
-    /// Box decoder, which finds the boxes to describe; `false` for none. `pixelllm train` leaves it as it
-    /// is.
+    /// Box decoder, which finds the boxes to describe; `false` for none. It learns from sources of the
+    /// task `detect`; without one it stays as it starts.
     pub boxes: Option<BoxDecoderConfig>,
     /// Mask branch, which needs `[model.vision.sam]`; `false` for none. `pixelllm train` leaves it as it
     /// is.
