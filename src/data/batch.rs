@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use super::masks::HostMasks;
 use super::sample::Task;
+use crate::model::loss::mask::MaskTargets;
 use crate::model::pixel_llm::RowInput;
 use crate::model::prompt::adapter::PromptScope;
 
@@ -31,6 +33,8 @@ pub struct HostBatch {
     /// `[B, N, L, 2, 2]`, both corners of the place of each token, normalised to the un-padded image;
     /// zeros where it has none.
     pub points: Vec<f32>,
+    /// What the rows' masks should be; `None` where they are not to be learnt.
+    pub masks: Option<HostMasks>,
 }
 
 /// Sizes of a batch, by the letters of `docs/src/notation.md`.
@@ -51,7 +55,7 @@ pub struct BatchDims {
 }
 
 /// The values of some images, of which each has `size`.
-fn part<T: Copy>(values: &[T], images: &Range<usize>, size: usize) -> Vec<T> {
+pub(super) fn part<T: Copy>(values: &[T], images: &Range<usize>, size: usize) -> Vec<T> {
     values[images.start * size..images.end * size].to_vec()
 }
 
@@ -80,6 +84,8 @@ pub struct Batch {
     pub row_valid: Tensor<2>,
     /// `[B, N, L, 2, 2]`, normalised to the un-padded image; zeros are no place.
     pub points: Tensor<5>,
+    /// What the rows' masks should be; `None` where they are not to be learnt.
+    pub masks: Option<MaskTargets>,
 }
 
 impl HostBatch {
@@ -89,10 +95,13 @@ impl HostBatch {
         let has_context = context_tokens > 0;
         let context =
             || int_tensor(self.context.clone(), [images, prompts, context_tokens], device);
+        let padding_mask = padding_mask(&self.sizes, canvas_px, device);
+        let masks = self.masks.as_ref();
         Batch {
             task: self.task,
             images: tensor(self.images.clone(), [images, 3, canvas_px, canvas_px], device),
-            padding_mask: padding_mask(&self.sizes, canvas_px, device),
+            masks: masks.map(|masks| masks.to_device(&self.dims, padding_mask.clone(), device)),
+            padding_mask,
             sizes: tensor(self.sizes.clone(), [images, 2], device),
             rows: RowInput {
                 scope: prompt_scope(self.task),
@@ -126,6 +135,7 @@ impl HostBatch {
             text: part(&self.text, &range, rows * text_tokens),
             row_valid: part(&self.row_valid, &range, rows),
             points: part(&self.points, &range, rows * text_tokens * 4),
+            masks: self.masks.as_ref().map(|masks| masks.images(&range, &self.dims)),
         }
     }
 }
@@ -185,6 +195,7 @@ mod tests {
             text: (0..30).collect(),
             row_valid: numbers(2),
             points: numbers(24),
+            masks: None,
         };
         let parts = batch.split(2);
         assert_eq!(parts.iter().map(|part| part.dims.images).collect::<Vec<_>>(), [2, 3]);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::alignment::Alignment;
 use crate::data::shapes::ShapesConfig;
 use crate::data::source::SourceConfig;
+use crate::model::loss::mask::MaskLossConfig;
 use crate::model::loss::overlap::OverlapLossConfig;
 use crate::model::loss::point::PointLossConfig;
 use crate::model::loss::text::TextLossConfig;
@@ -256,6 +257,8 @@ pub struct LossConfig {
     pub point: PointLossConfig,
     /// Overlap of the boxes of expressions.
     pub overlap: OverlapLossConfig,
+    /// Masks of expressions, of sources with `masks = true`.
+    pub mask: MaskLossConfig,
 }
 
 /// What is measured at the end of training and by `pixelllm eval`.

@@ -1,5 +1,6 @@
 //! What no single value can show: settings that do not go together, and numbers out of range.
 
+mod masks;
 mod model;
 
 use std::path::{Component, Path};
@@ -28,10 +29,11 @@ impl Experiment {
         let longest = self.model.language.max_text_tokens();
         problems.extend(under("data", data(&self.data, longest)));
         problems.extend(self.without_points());
+        problems.extend(masks::without_masks(self));
         problems.extend(under("training", training(&self.training)));
         problems.extend(under("optimizer", optimizer(&self.optimizer)));
         problems.extend(under("schedule", schedule(&self.schedule, self.training.max_steps)));
-        problems.extend(under("losses", losses(&self.losses)));
+        problems.extend(under("losses", losses(&self.losses, self.teaches_masks())));
         problems.extend(under("evaluation", evaluation(&self.evaluation)));
         problems
     }
@@ -175,7 +177,7 @@ fn schedule(config: &ScheduleConfig, max_steps: usize) -> Vec<ConfigProblem> {
     never_warm.into_iter().chain(share).collect()
 }
 
-fn losses(config: &LossConfig) -> Vec<ConfigProblem> {
+fn losses(config: &LossConfig, teaches_masks: bool) -> Vec<ConfigProblem> {
     let mut problems: Vec<_> = [
         not_negative("text.weight", config.text.weight),
         below_one("text.label_smoothing", config.text.label_smoothing),
@@ -184,7 +186,8 @@ fn losses(config: &LossConfig) -> Vec<ConfigProblem> {
     .into_iter()
     .flatten()
     .collect();
-    if config.text.weight == 0.0 && config.point.weight == 0.0 {
+    problems.extend(ConfigProblem::under("mask", masks::losses(&config.mask)));
+    if config.text.weight == 0.0 && config.point.weight == 0.0 && !teaches_masks {
         let allowed = "a weight above 0 here or at losses.point.weight";
         problems.push(problem("text.weight", "every loss has a weight of 0", allowed));
     }
@@ -217,6 +220,7 @@ mod tests {
             prompt: String::new(),
             max_context_tokens: 8,
             splits: Default::default(),
+            masks: false,
         });
         experiment
     }

@@ -351,6 +351,7 @@ mod tests {
         let answer = Location {
             expression: "the red square".into(),
             bounds: BoundingBox::new(0.1, 0.1, 0.5, 0.5),
+            mask: None,
         };
         let reference = BoundingBox::new(0.3, 0.3, 0.9, 0.9);
         let drawn = location(&grey(512, 512), &answer, Some(reference)).unwrap();

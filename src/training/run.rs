@@ -20,7 +20,9 @@ use burn::train::{
 use super::checkpoint::{self, CheckpointState, Checkpoints, ModelPart};
 use super::console::Console;
 use super::frozen_record::FrozenRecord;
-use super::metrics::{GradientNorm, PointLoss, QuantityMetric, TextLoss, Throughput, TotalLoss};
+use super::metrics::{
+    GradientNorm, MaskLoss, PointLoss, QuantityMetric, TextLoss, Throughput, TotalLoss,
+};
 use super::record::RecordLog;
 use super::renderer::Silent;
 use super::run_directory::{RunDirectory, write_atomically};
@@ -94,9 +96,8 @@ pub enum Outcome {
 /// and `resume` is not set; [`Error::Compute`] where a loss is not finite.
 pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     frozen::check(experiment)?;
-    for (part, is_there) in
-        [("boxes", experiment.model.boxes.is_some()), ("masks", experiment.model.masks.is_some())]
-    {
+    let has_masks = experiment.model.masks.is_some() && !experiment.teaches_masks();
+    for (part, is_there) in [("boxes", experiment.model.boxes.is_some()), ("masks", has_masks)] {
         if is_there {
             tracing::warn!("model.{part} is not trained: it stays as it starts");
         }
@@ -308,6 +309,12 @@ impl Launch<'_> {
             )
             .num_epochs(first.unwrap_or(0) + span.num_checkpoints())
             .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)));
+        let training = match experiment.teaches_masks() {
+            true => training
+                .metric_train_numeric(QuantityMetric::<MaskLoss>::new())
+                .metric_valid_numeric(QuantityMetric::<MaskLoss>::new()),
+            false => training,
+        };
         let training = match first {
             Some(number) => training.checkpoint(number),
             None => training,

@@ -9,10 +9,12 @@ use burn::tensor::{Device, ExecutionError, Tensor};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 
 use super::gradients::{gradient_norm, scale_gradients};
+use super::mask_losses::MaskMeasures;
 pub use super::training_model::TrainingModel;
 use crate::data::batch::{Batch, HostBatch};
 use crate::data::sample::Task;
 use crate::model::heads::points::to_pixels;
+use crate::model::loss::mask::{MaskLossConfig, MaskLosses};
 use crate::model::loss::overlap::overlap_loss;
 use crate::model::loss::point::{
     PointDistance, PointUnit, TokenSelection, point_loss, select_tokens,
@@ -30,6 +32,8 @@ pub struct Losses {
     pub point: Option<Tensor<1>>,
     /// Overlap loss before its weight, `[1]`; `None` where the task has none or it weighs nothing.
     pub overlap: Option<Tensor<1>>,
+    /// Parts of the mask loss; `None` where the batch has no masks or they weigh nothing.
+    pub mask: Option<MaskLosses>,
 }
 
 /// What a step measured.
@@ -45,6 +49,8 @@ pub struct StepOutput {
     pub point_loss: Option<f64>,
     /// Overlap loss before its weight.
     pub overlap_loss: Option<f64>,
+    /// Mask loss and its parts.
+    pub mask: Option<MaskMeasures>,
     /// Norm of all gradients together, before clipping; 0 without a backward pass.
     pub gradient_norm: f64,
     /// Images in the batch.
@@ -62,11 +68,13 @@ impl ItemLazy for StepOutput {
 
 impl TrainingModel {
     /// The losses that the task of a batch has: narratives learn text and points, descriptions text,
-    /// expressions points (`spec/losses.md` §5).
+    /// expressions points and, where they come with them, masks (`spec/losses.md` §5).
     pub fn losses(&self, batch: Batch) -> Losses {
         let task = batch.task;
         let images = self.model.encode(batch.images.clone(), batch.padding_mask.clone());
-        let features = self.model.text_features(&images, batch.rows.clone());
+        let rows = batch.rows.clone();
+        let visual = self.model.visual_tokens(&images, rows.prompt_boxes, rows.scope);
+        let features = self.model.read_text(visual.clone(), rows.context, rows.text);
         let text = || self.text_loss(&batch, features.clone());
         let places = |selection| self.places(&batch, features.clone(), selection);
         let (text, places) = match task {
@@ -78,14 +86,17 @@ impl TrainingModel {
         let point = places.clone().map(|places| places.distance(distance));
         let has_overlap = task == Task::Locate && self.losses.overlap.weight > 0.0;
         let overlap = places.filter(|_| has_overlap).map(Places::overlap);
+        let mask = self.mask_losses(&batch, &images, visual, features.clone());
+        let mask_total = mask.as_ref().map(|mask| mask.total(&self.losses.mask));
         let weighted = |loss: &Option<Tensor<1>>, weight: f64| match loss {
             Some(loss) => loss.clone() * weight,
             None => Tensor::zeros([1], &features.device()),
         };
         let total = weighted(&text, self.losses.text.weight)
             + weighted(&point, self.losses.point.weight)
-            + weighted(&overlap, self.losses.overlap.weight);
-        Losses { total, text, point, overlap }
+            + weighted(&overlap, self.losses.overlap.weight)
+            + weighted(&mask_total, self.losses.mask.weight);
+        Losses { total, text, point, overlap, mask }
     }
 
     /// `features`: `[B, N, L, D]`
@@ -151,17 +162,18 @@ impl Places {
 }
 
 impl Losses {
-    /// Reads the losses back.
-    fn measure(&self, task: Task, num_images: usize, gradient_norm: f64) -> StepOutput {
+    /// Reads the losses of a batch back; `masks` has the weights of the parts of the mask loss.
+    fn measure(&self, batch: &HostBatch, masks: &MaskLossConfig) -> StepOutput {
         let read = |loss: Tensor<1>| f64::from(loss.into_scalar::<f32>());
         StepOutput {
-            task,
+            mask: self.mask.as_ref().map(|mask| MaskMeasures::of(mask, masks)),
+            task: batch.task,
             loss: read(self.total.clone()),
             text_loss: self.text.clone().map(read),
             point_loss: self.point.clone().map(read),
             overlap_loss: self.overlap.clone().map(read),
-            gradient_norm,
-            num_images,
+            gradient_norm: 0.0,
+            num_images: batch.dims.images,
             samples_per_second: 0.0,
         }
     }
@@ -175,7 +187,7 @@ impl TrainingModel {
     fn part(&self, batch: &HostBatch) -> PartResult {
         let losses = self.losses(batch.to_device(&self.device()));
         let gradients = GradientsParams::from_grads(losses.total.backward(), self);
-        (gradients, losses.measure(batch.task, batch.dims.images, 0.0))
+        (gradients, losses.measure(batch, &self.losses.mask))
     }
 
     /// All parts of a batch, at the same time where there are several. Each has leaves of its own:
@@ -233,6 +245,7 @@ fn mean_output(task: Task, parts: &[StepOutput], gradient_norm: f64) -> StepOutp
         text_loss: mean(|part| part.text_loss),
         point_loss: mean(|part| part.point_loss),
         overlap_loss: mean(|part| part.overlap_loss),
+        mask: MaskMeasures::mean(parts.iter().map(|part| (part.mask, 1.0))),
         gradient_norm,
         num_images: parts.iter().map(|part| part.num_images).sum(),
         samples_per_second: 0.0,
@@ -255,7 +268,8 @@ impl InferenceStep for TrainingModel {
     type Output = StepOutput;
 
     fn step(&self, batch: HostBatch) -> StepOutput {
-        self.losses(batch.to_device(&self.device())).measure(batch.task, batch.dims.images, 0.0)
+        let losses = self.losses(batch.to_device(&self.device()));
+        losses.measure(&batch, &self.losses.mask)
     }
 }
 
@@ -302,6 +316,7 @@ mod tests {
             text: [1, 5, 6, 2].repeat(2),
             row_valid: vec![1.0; 2],
             points: vec![0.25; 2 * 4 * 4],
+            masks: None,
         }
     }
 
