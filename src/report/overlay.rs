@@ -11,6 +11,7 @@ use resvg::{tiny_skia, usvg};
 
 use super::canvas::Canvas;
 use super::data_uri::png_data_uri;
+use super::mask_overlay::masked;
 use super::palette::{self, Color};
 use super::text::{ColoredText, FONT_FAMILY, FONTS, Paragraph, paragraph};
 use crate::error::{Error, Result};
@@ -55,7 +56,8 @@ pub fn description_svg(image: &RgbImage, description: &Description) -> Result<St
     description_drawing(image, description)?.svg()
 }
 
-/// An expression's box; the annotated one dashed, where there is one (normalised to the image).
+/// An expression's box, and its mask where there is one; the annotated box dashed, where there is one
+/// (normalised to the image).
 pub fn location(
     image: &RgbImage,
     location: &Location,
@@ -106,7 +108,8 @@ fn location_drawing(
         let iou = format!("(IoU {:.2}; annotated box dashed)", location.bounds.iou(reference));
         words.extend(words_of(&iou, QUIET));
     }
-    Drawing::new(image, &words, |canvas| {
+    let masked = location.mask.as_ref().map(|mask| masked(image, mask)).transpose()?;
+    Drawing::new(masked.as_ref().unwrap_or(image), &words, |canvas| {
         html! {
             (outline(canvas, location.bounds, palette::ANSWER, None))
             @if let Some(reference) = reference {

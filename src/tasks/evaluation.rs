@@ -13,6 +13,7 @@
 //! | `describe.exact_match`, `token_f1` | [`captions`](crate::metrics::captions); `n` captions |
 //! | `describe.bleu_4`, `rouge_l`, `cider` | the same of captions; `n` captions |
 //! | `locate.precision_at_0.5`, `precision_at_0.75`, `mean_iou` | [`referring`](crate::metrics::referring), boxes clipped to the image; `n` expressions |
+//! | `locate.mask_ciou`, `mask_giou`, `mask_precision_at_…`, `…_vs_filled_box` | [`referring_masks`](crate::metrics::referring_masks), where model and source have masks; `n` expressions |
 //!
 //! The baselines are in [`baselines`].
 
@@ -20,6 +21,8 @@ pub mod baselines;
 mod captions;
 mod describe;
 mod locate;
+mod masks;
+pub mod mean_mask;
 mod narrate;
 
 use std::collections::{BTreeMap, HashMap};

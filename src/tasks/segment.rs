@@ -38,10 +38,24 @@ impl CoarseMask {
         })
     }
 
+    /// The IoU with the true mask that the model expects.
+    pub(super) fn predicted_iou(&self) -> f32 {
+        self.predicted_iou
+    }
+
     /// The mask on an image of `size`, as it is told to a user.
     fn located(&self, size: [u32; 2]) -> Result<LocatedMask> {
         let segmentation = self.on_image(size)?.to_coco();
         Ok(LocatedMask { segmentation, predicted_iou: self.predicted_iou })
+    }
+}
+
+#[cfg(test)]
+impl CoarseMask {
+    /// Of an image that fills its canvas.
+    pub(super) fn example(logits: Vec<f32>, rows: usize, columns: usize) -> Self {
+        let content = [4, 4];
+        Self { logits, rows, columns, canvas_px: 4, content, predicted_iou: 0.5 }
     }
 }
 
