@@ -154,3 +154,145 @@ impl Predictor {
         Some(bounds.iter().zip(&images.sizes).map(of_image).collect())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use burn::tensor::{Device, Tensor};
+
+    use super::*;
+    use crate::data::alignment::Alignment;
+    use crate::data::collate::{Collator, RowChoice};
+    use crate::data::transform::load_canvas;
+    use crate::model::heads::masks::MaskConfig;
+    use crate::model::heads::masks::mask_adapter::MaskAdapterConfig;
+    use crate::model::heads::masks::mask_decoder::MaskDecoderConfig;
+    use crate::model::pixel_llm::PixelLlmConfig;
+    use crate::model::testing::tiny_config;
+    use crate::tasks::testing;
+
+    /// A tiny model with masks, whose adapter's gate is open.
+    fn predictor() -> Predictor {
+        let plain = testing::predictor().unwrap();
+        let decoder = MaskDecoderConfig {
+            width: 8,
+            depth: 1,
+            num_heads: 2,
+            mlp_width: 16,
+            hyper_width: 8,
+            iou_width: 8,
+            ..MaskDecoderConfig::default()
+        };
+        let adapter = MaskAdapterConfig {
+            width: 8,
+            depth: 1,
+            num_heads: 2,
+            mlp_width: 16,
+            gate: false,
+            ..MaskAdapterConfig::default()
+        };
+        let mut config = PixelLlmConfig {
+            masks: Some(MaskConfig { decoder, adapter: Some(adapter) }),
+            ..tiny_config()
+        };
+        config.vision.sam.iter_mut().for_each(|sam| sam.output_channels = 8);
+        if let crate::model::language::LanguageConfig::Git(git) = &mut config.language {
+            git.max_positions = 12;
+        }
+        assert_eq!(config.validate(), []);
+        let tokenizer = plain.tokenizer.clone();
+        let model = config.init(tokenizer.vocabulary(), &Device::flex());
+        let source = testing::source_config(Task::Locate);
+        Predictor::new(&model, tokenizer, &[source])
+    }
+
+    fn texts(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_expression_has_a_mask_of_the_size_of_its_image_beside_the_box_of_locate() {
+        let predictor = predictor();
+        let images = testing::images(&predictor).unwrap();
+        let expressions = [texts(&["a red circle", "the square we see here"]), texts(&["circle"])];
+        let sizes = [[20, 20], [32, 24]];
+        let segmented = predictor.segment(&images, &expressions, &sizes).unwrap();
+        let located = predictor.locate(&images, &expressions).unwrap();
+        assert_eq!(segmented.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
+        for ((segmented, located), [width, height]) in segmented.iter().zip(&located).zip(sizes) {
+            for (segmented, located) in segmented.iter().zip(located) {
+                let mask = segmented.mask.as_ref().unwrap();
+                assert_eq!(mask.segmentation.size, [height, width]);
+                assert!(mask.predicted_iou.is_finite());
+                assert!(located.mask.is_none());
+                let pairs = segmented.bounds.to_array().into_iter().zip(located.bounds.to_array());
+                pairs.for_each(|(a, b)| assert!((a - b).abs() < 1e-4, "{a} {b}"));
+            }
+        }
+    }
+
+    #[test]
+    fn masks_do_not_depend_on_what_else_is_asked_and_are_those_of_training() {
+        let predictor = predictor();
+        let settings = predictor.settings(Task::Locate).unwrap().clone();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        let pixel = |x: u32, y: u32| image::Rgb([(x * 7) as u8, (y * 9) as u8, 99]);
+        image::RgbImage::from_fn(32, 20, pixel).save(&path).unwrap();
+        let rows = ["a red circle", "the square we see here"];
+        let images = predictor.encode(&[load_canvas(&path, testing::SIDE).unwrap()]).unwrap();
+        let find = |expressions: &[&str]| {
+            let asked = [texts(expressions)];
+            let mut found =
+                predictor.find(&images, &asked, &settings, Find::BoxesAndMasks).unwrap();
+            let masks = found.remove(0).into_iter().map(|found| found.mask.unwrap());
+            masks.collect::<Vec<CoarseMask>>()
+        };
+        let (both, alone) = (find(&rows), find(&rows[..1]));
+
+        // As training reads them: one batch of both expressions.
+        let whole = BoundingBox::UNIT;
+        let annotated = rows.map(|text| testing::region(text, whole)).to_vec();
+        let mut source = testing::source(Task::Locate, &[&path], vec![annotated]);
+        source.config.masks = true;
+        let (tokenizer, canvas_px) = (predictor.tokenizer.clone(), testing::SIDE);
+        let collator = Collator { tokenizer, alignment: Alignment::Offsets, canvas_px };
+        let batch = collator.collate(&source, &[0], RowChoice::First(2)).unwrap();
+        let batch = batch.to_device(&Device::flex());
+        let model = &predictor.model;
+        let features = model.encode(batch.images, batch.padding_mask);
+        let visual = model.visual_tokens(&features, batch.rows.prompt_boxes, batch.rows.scope);
+        let read = model.read_text(visual.clone(), batch.rows.context, batch.rows.text);
+        let bounds = predictor.locate_as(&images, &[texts(&rows)], &settings).unwrap();
+        let [width, height] = images.sizes[0];
+        let boxes = bounds[0].iter().flat_map(|one| one.bounds.scale(width, height).to_array());
+        let boxes = Tensor::<1>::from_data(boxes.collect::<Vec<f32>>().as_slice(), &Device::flex());
+        let trained = model.masks(&features, boxes.reshape([1, 2, 4]), visual, read).unwrap();
+        let trained = floats(trained.logits);
+
+        let close = |a: &[f32], b: &[f32]| {
+            assert_eq!(a.len(), b.len());
+            assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4), "{a:?} {b:?}");
+        };
+        close(&both[0].logits, &alone[0].logits);
+        close(&[both[0].logits.clone(), both[1].logits.clone()].concat(), &trained);
+        assert_ne!(both[0].logits, both[1].logits);
+    }
+
+    #[test]
+    fn models_without_masks_and_sizes_that_are_missing_are_refused() {
+        let plain = testing::predictor().unwrap();
+        let images = testing::images(&plain).unwrap();
+        let ask = [texts(&["circle"]), vec![]];
+        let error = plain.segment(&images, &ask, &[[16, 16]; 2]).unwrap_err();
+        assert_eq!(error.to_string(), "the model makes no masks");
+        let predictor = predictor();
+        let images = testing::images(&predictor).unwrap();
+        let error = predictor.segment(&images, &ask, &[[16, 16]]).unwrap_err();
+        assert_eq!(error.to_string(), "1 sizes for 2 images");
+        assert_eq!(
+            predictor.segment(&images, &[vec![], vec![]], &[[16, 16]; 2]).unwrap(),
+            [[], []]
+        );
+    }
+}

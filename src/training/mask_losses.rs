@@ -93,3 +93,7 @@ impl TrainingModel {
         Some(mask_loss(masks, &targets, &self.losses.mask))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
