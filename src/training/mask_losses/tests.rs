@@ -16,14 +16,14 @@ use crate::model::pixel_llm::PixelLlmConfig;
 const SIZES: &str = r#"
     canvas_px = 8
     vision.eva = { width = 8, depth = 1, num_heads = 2, patch_px = 4, pretrain_image_px = 8, drop_path = 0.0 }
-    vision.sam = { width = 8, depth = 1, num_heads = 2, patch_px = 4, pretrain_image_px = 8, window_tokens = 2, global_blocks = [], output_channels = 8, drop_path = 0.0 }
+    vision.sam = { width = 8, depth = 1, num_heads = 2, patch_px = 4, pretrain_image_px = 8, window_tokens = 2, global_blocks = [], output_channels = 16, drop_path = 0.0 }
     vision.fusion = "largest"
-    location.width = 8
+    location.width = 16
     adapter = { depth = 1, width = 8, num_heads = 2, mlp_width = 8, num_queries = 2, output_width = 8 }
     language = { kind = "git", width = 8, depth = 1, num_heads = 2, mlp_width = 8, max_positions = 8, dropout = 0.0 }
     points = { depth = 2, hidden_width = 8 }
-    masks.decoder = { width = 8, depth = 1, num_heads = 2, mlp_width = 8, hyper_width = 8, iou_width = 8, iou_depth = 2 }
-    masks.adapter = { width = 8, depth = 1, num_heads = 2, mlp_width = 8 }
+    masks.decoder = { width = 16, depth = 1, num_heads = 2, mlp_width = 16, hyper_width = 16, iou_width = 16, iou_depth = 2 }
+    masks.adapter = { width = 16, depth = 1, num_heads = 2, mlp_width = 16 }
 "#;
 
 /// Begin, two words, end, padding.
@@ -65,10 +65,14 @@ fn batch() -> HostBatch {
 /// Numbers between −1 and 1 that look random, and are the same every time.
 fn noise(seed: usize, shape: &[usize]) -> TensorData {
     let count: usize = shape.iter().product();
-    // The usual hash of shaders.
-    let value = |i: usize| ((i as f64 + 17.0 * seed as f64) * 12.9898).sin() * 43_758.545_3;
-    let values = (0..count).map(|i| ((value(i) - value(i).floor()) * 2.0 - 1.0) as f32);
-    TensorData::new(values.collect::<Vec<f32>>(), shape.to_vec())
+    // SplitMix64, without its state.
+    let value = |i: usize| {
+        let x = ((seed as u64) << 32 | i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((x ^ (x >> 31)) >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
+    };
+    TensorData::new((0..count).map(value).collect::<Vec<f32>>(), shape.to_vec())
 }
 
 /// Changes parameters by their path.
@@ -158,7 +162,7 @@ fn settled(losses: LossConfig) -> TrainingModel {
         Some(match shape {
             _ if path == "model.points.layers.1.weight" => (0.0, scaled(noise, 0.0)),
             [_] => (1.0, scaled(noise, 0.1)),
-            _ => (0.0, scaled(noise, 0.5)),
+            _ => (0.0, scaled(noise, 1.2)),
         })
     })
 }
@@ -185,9 +189,10 @@ fn check_gradients(losses: &LossConfig, is_checked: impl Fn(&str) -> bool) -> us
             f64::from(loss(&moved).into_scalar::<f32>())
         };
         let expected = (at(STEP) - at(-STEP)) / f64::from(2.0 * STEP);
-        let tolerance = 2e-3 + 2e-2 * expected.abs();
+        let tolerance = 5e-4 + 2e-2 * expected.abs();
+        eprintln!("{path} {along} {expected}");
         assert!((along - expected).abs() < tolerance, "{path}: {along} {expected}");
-        num_moving += usize::from(expected.abs() > 5e-3);
+        num_moving += usize::from(expected.abs() > 2e-3);
     }
     num_moving
 }
