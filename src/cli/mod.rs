@@ -46,7 +46,7 @@ enum Command {
     Narrate(narrate::Narrate),
     /// Write a caption of a region of an image
     Describe(describe::Describe),
-    /// Find the box that an expression is about
+    /// Find the box, and the mask, that an expression is about
     Locate(locate::Locate),
     /// Find what is in an image, and write a caption of each
     Detect(detect::Detect),

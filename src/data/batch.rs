@@ -4,8 +4,10 @@ use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use super::masks::HostMasks;
 use super::sample::Task;
 use crate::geometry::BoundingBox;
+use crate::model::loss::mask::MaskTargets;
 use crate::model::pixel_llm::RowInput;
 use crate::model::prompt::adapter::PromptScope;
 
@@ -34,6 +36,8 @@ pub struct HostBatch {
     pub points: Vec<f32>,
     /// Seed of what a step draws on the host: the boxes from which *detect* learns.
     pub seed: u64,
+    /// What the rows' masks should be; `None` where they are not to be learnt.
+    pub masks: Option<HostMasks>,
 }
 
 /// Sizes of a batch, by the letters of `docs/src/notation.md`.
@@ -54,7 +58,7 @@ pub struct BatchDims {
 }
 
 /// The values of some images, of which each has `size`.
-fn part<T: Copy>(values: &[T], images: &Range<usize>, size: usize) -> Vec<T> {
+pub(super) fn part<T: Copy>(values: &[T], images: &Range<usize>, size: usize) -> Vec<T> {
     values[images.start * size..images.end * size].to_vec()
 }
 
@@ -88,6 +92,8 @@ pub struct Batch {
     pub annotated: Vec<Vec<BoundingBox>>,
     /// As in [`HostBatch::seed`].
     pub seed: u64,
+    /// What the rows' masks should be; `None` where they are not to be learnt.
+    pub masks: Option<MaskTargets>,
 }
 
 impl HostBatch {
@@ -97,10 +103,13 @@ impl HostBatch {
         let has_context = context_tokens > 0;
         let context =
             || int_tensor(self.context.clone(), [images, prompts, context_tokens], device);
+        let padding_mask = padding_mask(&self.sizes, canvas_px, device);
+        let masks = self.masks.as_ref();
         Batch {
             task: self.task,
             images: tensor(self.images.clone(), [images, 3, canvas_px, canvas_px], device),
-            padding_mask: padding_mask(&self.sizes, canvas_px, device),
+            masks: masks.map(|masks| masks.to_device(&self.dims, padding_mask.clone(), device)),
+            padding_mask,
             sizes: tensor(self.sizes.clone(), [images, 2], device),
             rows: RowInput {
                 scope: prompt_scope(self.task),
@@ -154,6 +163,7 @@ impl HostBatch {
             points: part(&self.points, &range, rows * text_tokens * 4),
             // Parts draw apart from each other.
             seed: self.seed.wrapping_add(range.start as u64),
+            masks: self.masks.as_ref().map(|masks| masks.images(&range, &self.dims)),
         }
     }
 }
@@ -214,6 +224,7 @@ mod tests {
             row_valid: numbers(2),
             points: numbers(24),
             seed: 7,
+            masks: None,
         };
         let parts = batch.split(2);
         assert_eq!(parts.iter().map(|part| part.dims.images).collect::<Vec<_>>(), [2, 3]);

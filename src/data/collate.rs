@@ -6,12 +6,14 @@ use rand_chacha::ChaCha8Rng;
 
 use super::alignment::Alignment;
 use super::batch::{BatchDims, HostBatch};
+use super::masks::HostMasks;
 use super::sample::{Row, Sample, Task};
 use super::source::Source;
 use super::tokenizer::{Encoded, Tokenizer};
 use super::transform::{Canvas, load_canvas};
 use crate::error::{Error, Result};
 use crate::geometry::BoundingBox;
+use crate::geometry::mask::Mask;
 
 /// What samples become batches with.
 #[derive(Debug, Clone)]
@@ -47,6 +49,8 @@ struct EncodedRow {
     places: Vec<Option<BoundingBox>>,
     /// Normalised to the image.
     prompt: BoundingBox,
+    /// On the image as it was.
+    mask: Option<Mask>,
 }
 
 impl Collator {
@@ -109,7 +113,7 @@ impl Collator {
             Task::Describe | Task::Detect => vec![None; text.ids.len()],
         };
         let prompt = if source.task().captions_regions() { region } else { whole };
-        Ok(EncodedRow { text, context, places, prompt })
+        Ok(EncodedRow { text, context, places, prompt, mask: row.mask.clone() })
     }
 
     fn stack(&self, source: &Source, items: &[Item]) -> HostBatch {
@@ -117,12 +121,17 @@ impl Collator {
             items.iter().flat_map(|item| &item.rows).map(length).max().unwrap_or(0)
         };
         let rows = items.iter().map(|item| item.rows.len()).max().unwrap_or(0).max(1);
+        let text_tokens = match source.config.masks {
+            // The mask branch reads the padding, too: there must always be the same of it.
+            true => source.config.max_text_tokens,
+            false => longest(|row| row.text.ids.len()),
+        };
         let dims = BatchDims {
             images: items.len(),
             canvas_px: self.canvas_px,
             rows,
             prompts: if source.shares_prompt() { 1 } else { rows },
-            text_tokens: longest(|row| row.text.ids.len()).max(2),
+            text_tokens: text_tokens.max(2),
             context_tokens: longest(|row| row.context.len()),
         };
         let pad = self.tokenizer.vocabulary().pad;
@@ -137,6 +146,7 @@ impl Collator {
             row_valid: Vec::with_capacity(dims.images * rows),
             points: Vec::with_capacity(dims.images * rows * dims.text_tokens * 4),
             seed: 0,
+            masks: source.config.masks.then(|| HostMasks::with_capacity(&dims)),
         };
         for item in items {
             push_image(&mut batch, &item.canvas);
@@ -145,6 +155,10 @@ impl Collator {
             }
             for row in 0..rows {
                 push_text(&mut batch, item.rows.get(row), pad);
+                if let Some(masks) = &mut batch.masks {
+                    let mask = item.rows.get(row).and_then(|row| row.mask.as_ref());
+                    masks.push(mask, &item.canvas, self.canvas_px);
+                }
             }
         }
         batch

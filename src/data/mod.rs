@@ -5,6 +5,7 @@ pub mod batch;
 pub mod collate;
 pub mod formats;
 pub mod loader;
+pub mod masks;
 pub mod mixture;
 pub mod sample;
 pub mod shapes;

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::geometry::BoundingBox;
+use crate::geometry::mask::Mask;
 
 /// What a sample teaches or tests.
 #[derive(
@@ -63,6 +64,9 @@ pub struct Row {
     pub locations: Vec<LocatedSpan>,
     /// The box to describe, or to find; normalised to the image. `None` is the whole image.
     pub region: Option<BoundingBox>,
+    /// The pixels of the object in the region, where they were asked for; of the size that the
+    /// annotation gives the image.
+    pub mask: Option<Mask>,
 }
 
 /// One image with the texts of one task about it.

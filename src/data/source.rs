@@ -45,6 +45,10 @@ pub struct SourceConfig {
     /// Names of this source's own splits, where they differ: `{ train = "train2017" }`.
     #[serde(default)]
     pub splits: BTreeMap<String, String>,
+    /// Whether the masks of what expressions name are read, for `[model.masks]`. Texts are then padded
+    /// to `max_text_tokens`, as the mask branch reads the padding, too.
+    #[serde(default)]
+    pub masks: bool,
 }
 
 fn one() -> f64 {
@@ -83,7 +87,10 @@ impl Source {
         let name = config.splits.get(split).map_or(split, String::as_str);
         let place = |path: &str| PathBuf::from(path.replace("{split}", name));
         let (annotations, images) = (place(&config.annotations), place(&config.images));
-        let loaded = formats::load(config.format, config.task, &annotations, &images)?;
+        let loaded = match config.masks {
+            true => formats::load_with_masks(config.format, &annotations, &images)?,
+            false => formats::load(config.format, config.task, &annotations, &images)?,
+        };
         if loaded.samples.is_empty() {
             return Err(Error::format(
                 annotations,

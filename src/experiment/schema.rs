@@ -10,6 +10,7 @@ use crate::data::alignment::Alignment;
 use crate::data::shapes::ShapesConfig;
 use crate::data::source::SourceConfig;
 use crate::model::loss::detection::DetectionLossConfig;
+use crate::model::loss::mask::MaskLossConfig;
 use crate::model::loss::overlap::OverlapLossConfig;
 use crate::model::loss::point::PointLossConfig;
 use crate::model::loss::text::TextLossConfig;
@@ -259,6 +260,8 @@ pub struct LossConfig {
     pub overlap: OverlapLossConfig,
     /// What *detect* learns of boxes.
     pub detection: DetectionLossConfig,
+    /// Masks of expressions, of sources with `masks = true`.
+    pub mask: MaskLossConfig,
 }
 
 /// What is measured at the end of training and by `pixelllm eval`.

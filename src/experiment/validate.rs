@@ -1,5 +1,6 @@
 //! What no single value can show: settings that do not go together, and numbers out of range.
 
+mod masks;
 mod model;
 
 use std::path::{Component, Path};
@@ -29,10 +30,12 @@ impl Experiment {
         problems.extend(under("data", data(&self.data, longest)));
         problems.extend(self.without_points());
         problems.extend(self.without_boxes());
+        problems.extend(masks::without_masks(self));
         problems.extend(under("training", training(&self.training)));
         problems.extend(under("optimizer", optimizer(&self.optimizer)));
         problems.extend(under("schedule", schedule(&self.schedule, self.training.max_steps)));
-        problems.extend(under("losses", losses(&self.losses, self.detects())));
+        let of_parts = self.detects() && self.losses.detection.weight > 0.0 || self.teaches_masks();
+        problems.extend(under("losses", losses(&self.losses, of_parts)));
         problems.extend(under("evaluation", evaluation(&self.evaluation)));
         problems
     }
@@ -193,7 +196,8 @@ fn schedule(config: &ScheduleConfig, max_steps: usize) -> Vec<ConfigProblem> {
     never_warm.into_iter().chain(share).collect()
 }
 
-fn losses(config: &LossConfig, detects: bool) -> Vec<ConfigProblem> {
+/// `of_parts`: whether boxes or masks are learnt.
+fn losses(config: &LossConfig, of_parts: bool) -> Vec<ConfigProblem> {
     let detection = &config.detection;
     let mut problems: Vec<_> = [
         not_negative("text.weight", config.text.weight),
@@ -208,8 +212,8 @@ fn losses(config: &LossConfig, detects: bool) -> Vec<ConfigProblem> {
     .into_iter()
     .flatten()
     .collect();
-    let of_boxes = detects && detection.weight > 0.0;
-    if config.text.weight == 0.0 && config.point.weight == 0.0 && !of_boxes {
+    problems.extend(ConfigProblem::under("mask", masks::losses(&config.mask)));
+    if config.text.weight == 0.0 && config.point.weight == 0.0 && !of_parts {
         let allowed = "a weight above 0 here or at losses.point.weight";
         problems.push(problem("text.weight", "every loss has a weight of 0", allowed));
     }
@@ -242,6 +246,7 @@ mod tests {
             prompt: String::new(),
             max_context_tokens: 8,
             splits: Default::default(),
+            masks: false,
         });
         experiment
     }

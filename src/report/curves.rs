@@ -123,6 +123,10 @@ fn charts_of(records: &[&Record]) -> Vec<Chart> {
             |s| s.detection_loss.map(|loss| loss.total),
             |v| v.detection_loss.map(|loss| loss.total),
         ),
+        by_task("Mask loss", |s| Some(s.mask?.loss), |v| Some(v.mask?.loss)),
+        by_task("Mask focal loss", |s| Some(s.mask?.focal), |v| Some(v.mask?.focal)),
+        by_task("Mask dice loss", |s| Some(s.mask?.dice), |v| Some(v.mask?.dice)),
+        by_task("Mask IoU loss", |s| Some(s.mask?.iou), |v| Some(v.mask?.iou)),
         overall("Learning rate", |s| s.learning_rate, false),
         overall("Gradient norm", |s| s.gradient_norm, true),
         overall("Images per second", |s| s.samples_per_second, true),
@@ -235,6 +239,7 @@ mod tests {
             point_loss: Some(loss / 2.0),
             overlap_loss: None,
             detection_loss: None,
+            mask: None,
             gradient_norm: 1.0,
             learning_rate: 1e-3,
             samples_per_second: 100.0,
@@ -317,6 +322,7 @@ mod tests {
                 point_loss: None,
                 overlap_loss: None,
                 detection_loss: None,
+                mask: None,
             })
         };
         let locate = |at, loss| step(at, Task::Locate, loss);

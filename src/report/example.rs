@@ -99,6 +99,7 @@ pub(super) fn records(steps: usize) -> Vec<Record> {
             point_loss: (task != Task::Describe).then_some(point),
             overlap_loss: None,
             detection_loss: None,
+            mask: None,
             gradient_norm: (1.0 + 20.0 * fall * noise) * if step == steps / 3 { 80.0 } else { 1.0 },
             learning_rate: 1e-3
                 * (step as f64 / 100.0).min(1.0)
@@ -126,6 +127,7 @@ fn validation(step: usize, task: Task, fall: f64) -> Record {
         point_loss,
         overlap_loss: None,
         detection_loss: None,
+        mask: None,
     })
 }
 
@@ -153,6 +155,7 @@ fn item(name: &str, split: &str, caption: &str, width: u32, height: u32) -> Gall
                 location: Location {
                     expression: format!("the {color} square"),
                     bounds: BoundingBox::new(x0 - 0.04, y0 + 0.03, x1 + 0.02, y1 + 0.06),
+                    mask: None,
                 },
                 reference: Some(BoundingBox::new(*x0, *y0, *x1, *y1)),
             })

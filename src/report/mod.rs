@@ -24,6 +24,7 @@ mod data_uri;
 #[cfg(test)]
 mod example;
 mod gallery;
+mod mask_overlay;
 pub mod overlay;
 mod page;
 pub mod palette;

@@ -16,6 +16,7 @@
 //! | `detect.map_exact` | [`dense_captions`](crate::metrics::dense_captions): mean average precision of boxes with exactly the annotated words, over IoUs of 0.3 to 0.7; `n` regions |
 //! | `detect.map_boxes`, `map_boxes_at_0.5` | the same of boxes alone, whatever their captions |
 //! | `detect.recall_at_0.5` | share of the regions that a box overlaps by 0.5 or more |
+//! | `locate.mask_ciou`, `mask_giou`, `mask_precision_at_…`, `…_vs_filled_box` | [`referring_masks`](crate::metrics::referring_masks), where model and source have masks; `n` expressions |
 //!
 //! The baselines are in [`baselines`].
 
@@ -24,6 +25,8 @@ mod captions;
 mod describe;
 mod detect;
 mod locate;
+mod masks;
+pub mod mean_mask;
 mod narrate;
 
 use std::collections::{BTreeMap, HashMap};

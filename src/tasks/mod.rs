@@ -7,6 +7,7 @@ mod locate;
 mod narrate;
 pub mod predictor;
 mod prompt;
+mod segment;
 #[cfg(test)]
 mod testing;
 mod writing;
@@ -15,6 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::geometry::BoundingBox;
+use crate::geometry::mask::CocoMask;
 
 /// A word and its place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -56,6 +58,18 @@ pub struct Location {
     pub expression: String,
     /// Its box, normalised to the image; may reach outside.
     pub bounds: BoundingBox,
+    /// Its mask, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<LocatedMask>,
+}
+
+/// Which pixels of the image an expression is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LocatedMask {
+    /// The pixels, of the size of the image; none may be inside.
+    pub segmentation: CocoMask,
+    /// The IoU with the true mask that the model expects. It is not held within 0 and 1.
+    pub predicted_iou: f32,
 }
 
 /// Something that was found, with its caption.

@@ -1,7 +1,7 @@
 //! Prompts and texts on their way to the model, points on their way back: `B` images, `N` rows per
 //! image, `M` prompts per image (`N`, or 1 where rows share theirs), `L` text tokens.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
 use super::predictor::{EncodedImages, Predictor, TaskSettings};
 use crate::data::batch::{int_tensor, tensor};
@@ -26,6 +26,15 @@ pub(super) struct Prompt {
     pub(super) region: BoundingBox,
     /// Ids of the instruction; empty for none.
     pub(super) context: Vec<i64>,
+}
+
+/// What the model saw of prompts, and the features of texts that it read after them.
+#[derive(Debug, Clone)]
+pub(super) struct ReadTexts {
+    /// `[B, M, Q, D]`
+    pub(super) visual: Tensor<4>,
+    /// `[B, N, L, D]`
+    pub(super) features: Tensor<4>,
 }
 
 impl Predictor {
@@ -60,6 +69,17 @@ impl Predictor {
         scope: PromptScope,
         num_rows: usize,
     ) -> LanguageState {
+        let (boxes, context) = self.prompt_tensors(images, prompts);
+        self.model.begin(&images.features, boxes, scope, context, num_rows)
+    }
+
+    /// The prompts as tensors: boxes `[B, M, 4]` in pixels of the canvas, and instructions `[B, M, C]`,
+    /// where there are any.
+    fn prompt_tensors(
+        &self,
+        images: &EncodedImages,
+        prompts: &[Vec<Prompt>],
+    ) -> (Tensor<3>, Option<Tensor<3, Int>>) {
         let device = self.device();
         let num_prompts = prompts.iter().map(Vec::len).max().unwrap_or(0).max(1);
         let contexts = prompts.iter().flatten().map(|prompt| prompt.context.len());
@@ -77,7 +97,44 @@ impl Predictor {
         let boxes = tensor(boxes, [images.len(), num_prompts, 4], &device);
         let context = (num_context > 0)
             .then(|| int_tensor(context, [images.len(), num_prompts, num_context], &device));
-        self.model.begin(&images.features, boxes, scope, context, num_rows)
+        (boxes, context)
+    }
+
+    /// Reads whole texts, `N` per image, after their prompts; all are padded to the longest, and to
+    /// `min_length` tokens at least.
+    pub(super) fn read(
+        &self,
+        images: &EncodedImages,
+        prompts: &[Vec<Prompt>],
+        scope: PromptScope,
+        texts: &[Vec<Vec<i64>>],
+        min_length: usize,
+    ) -> ReadTexts {
+        let num_rows = texts.iter().map(Vec::len).max().unwrap_or(0).max(1);
+        let text = self.text_tensor(texts, num_rows, min_length);
+        let (boxes, context) = self.prompt_tensors(images, prompts);
+        let visual = self.model.visual_tokens(&images.features, boxes, scope);
+        let features = self.model.read_text(visual.clone(), context, text);
+        ReadTexts { visual, features }
+    }
+
+    /// Ids of `num_rows` texts per image, `[B, N, L]`.
+    fn text_tensor(
+        &self,
+        texts: &[Vec<Vec<i64>>],
+        num_rows: usize,
+        min_length: usize,
+    ) -> Tensor<3, Int> {
+        let longest = texts.iter().flatten().map(Vec::len).max().unwrap_or(0);
+        let length = longest.max(min_length).max(1);
+        let pad = self.model.language().vocabulary().pad;
+        let mut ids = Vec::new();
+        for texts in texts {
+            for row in 0..num_rows {
+                ids.extend(padded(texts.get(row).map_or(&[][..], Vec::as_slice), length, pad));
+            }
+        }
+        int_tensor(ids, [texts.len(), num_rows, length], &self.device())
     }
 
     /// Reads whole texts, `N` per image, after their prompts; where each token of each is.
@@ -87,17 +144,10 @@ impl Predictor {
         texts: &[Vec<Vec<i64>>],
         num_rows: usize,
     ) -> Vec<Vec<Vec<Corners>>> {
-        let length = texts.iter().flatten().map(Vec::len).max().unwrap_or(0).max(1);
-        let language = self.model.language();
-        let pad = language.vocabulary().pad;
-        let mut ids = Vec::new();
-        for texts in texts {
-            for row in 0..num_rows {
-                ids.extend(padded(texts.get(row).map_or(&[][..], Vec::as_slice), length, pad));
-            }
-        }
-        let ids = int_tensor(ids, [texts.len() * num_rows, length], &self.device());
-        let corners = self.corners(language.read_text(state, ids));
+        let ids = self.text_tensor(texts, num_rows, 0);
+        let [images, _, length] = ids.dims();
+        let ids = ids.reshape([images * num_rows, length]);
+        let corners = self.corners(self.model.language().read_text(state, ids));
         let images = corners.chunks(num_rows.max(1)).zip(texts);
         let of_text = |(corners, ids): (&Vec<Corners>, &Vec<i64>)| {
             corners.iter().copied().take(ids.len()).collect()

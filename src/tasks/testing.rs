@@ -53,6 +53,7 @@ pub(super) fn source_config(task: Task) -> SourceConfig {
         prompt: if task == Task::Locate { "where is {text}".into() } else { String::new() },
         max_context_tokens: 8,
         splits: std::collections::BTreeMap::new(),
+        masks: false,
     }
 }
 
@@ -119,11 +120,11 @@ pub(super) fn source(task: Task, paths: &[impl AsRef<Path>], rows: Vec<Vec<Row>>
 
 /// A row about a region.
 pub(super) fn region(text: &str, bounds: BoundingBox) -> Row {
-    Row { text: text.into(), locations: Vec::new(), region: Some(bounds) }
+    Row { text: text.into(), locations: Vec::new(), region: Some(bounds), mask: None }
 }
 
 /// A narrative that was said at one place.
 pub(super) fn narrative(text: &str, bounds: BoundingBox) -> Row {
     let location = LocatedSpan { span: Some(0..text.len()), bounds };
-    Row { text: text.into(), locations: vec![location], region: None }
+    Row { text: text.into(), locations: vec![location], region: None, mask: None }
 }

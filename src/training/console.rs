@@ -40,6 +40,7 @@ impl Console {
             ("point", record.point_loss),
             ("overlap", record.overlap_loss),
             ("detection", record.detection_loss.map(|loss| loss.total)),
+            ("mask", record.mask.map(|mask| mask.loss)),
         ]);
         print_line(&format!(
             "step {:>6} validation {:<8} loss {:.4}{parts}",
@@ -50,6 +51,7 @@ impl Console {
     }
 
     fn line(&self, record: &StepRecord, elapsed: Duration, memory: Option<usize>) -> String {
+        let mask = record.mask.map(|mask| mask.loss);
         let done = record.step.saturating_sub(self.first_step).max(1);
         let left = elapsed.mul_f64(self.max_steps.saturating_sub(record.step) as f64 / done as f64);
         let memory = memory.map_or(String::new(), |bytes| {
@@ -66,6 +68,7 @@ impl Console {
                 ("point", record.point_loss),
                 ("overlap", record.overlap_loss),
                 ("detection", record.detection_loss.map(|loss| loss.total)),
+                ("mask", record.mask.map(|mask| mask.loss)),
             ]),
             record.gradient_norm,
             record.learning_rate,
@@ -108,6 +111,7 @@ pub fn resident_memory() -> Option<usize> {
 mod tests {
     use super::*;
     use crate::data::sample::Task;
+    use crate::training::mask_losses::MaskMeasures;
 
     #[test]
     fn a_line_says_what_a_user_looks_for() {
@@ -120,6 +124,7 @@ mod tests {
             point_loss: Some(0.05),
             overlap_loss: None,
             detection_loss: None,
+            mask: None,
             gradient_norm: 2.0,
             learning_rate: 1e-3,
             samples_per_second: 100.0,
@@ -134,6 +139,10 @@ mod tests {
         let locate = StepRecord { text_loss: None, overlap_loss: Some(0.5), ..record };
         let line = console.line(&locate, Duration::ZERO, None);
         assert!(!line.contains("text") && line.contains("point 0.0500 overlap 0.5000"), "{line}");
+        let mask = MaskMeasures { loss: 2.5, focal: 0.1, dice: 0.4, iou: 0.1 };
+        let masked = StepRecord { mask: Some(mask), ..locate };
+        let line = console.line(&masked, Duration::ZERO, None);
+        assert!(line.contains("overlap 0.5000 mask 2.5000 |g|"), "{line}");
         assert_eq!(clock(Duration::from_secs(3 * 3600 + 125)), "3:02:05");
     }
 }

@@ -69,6 +69,17 @@ impl Quantity for DetectionLoss {
     }
 }
 
+/// Mask loss before its weight.
+#[derive(Clone)]
+pub struct MaskLoss;
+
+impl Quantity for MaskLoss {
+    const NAME: &'static str = "Mask loss";
+    fn of(output: &StepOutput) -> Option<f64> {
+        output.mask.map(|mask| mask.loss)
+    }
+}
+
 /// Norm of all gradients together.
 #[derive(Clone)]
 pub struct GradientNorm;

@@ -8,6 +8,7 @@ pub mod fingerprint;
 pub mod frozen;
 pub mod frozen_record;
 pub mod gradients;
+pub mod mask_losses;
 pub mod memory;
 pub mod metrics;
 pub mod optimizer;

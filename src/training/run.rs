@@ -21,7 +21,7 @@ use super::checkpoint::{self, CheckpointState, Checkpoints, ModelPart};
 use super::console::Console;
 use super::frozen_record::FrozenRecord;
 use super::metrics::{
-    DetectionLoss, GradientNorm, PointLoss, QuantityMetric, TextLoss, Throughput, TotalLoss,
+    DetectionLoss, GradientNorm, MaskLoss, PointLoss, QuantityMetric, TextLoss, Throughput, TotalLoss,
 };
 use super::record::RecordLog;
 use super::renderer::Silent;
@@ -101,8 +101,8 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     if experiment.model.boxes.is_some() && !detects {
         tracing::warn!("model.boxes stays as it starts: no source has the task \"detect\"");
     }
-    if experiment.model.masks.is_some() {
-        tracing::warn!("model.masks is not trained: it stays as it starts");
+    if experiment.model.masks.is_some() && !experiment.teaches_masks() {
+        tracing::warn!("model.masks stays as it starts: no source has `masks = true`");
     }
     let device = sources::seeded_device(experiment)?.autodiff();
     let (run, state) = open_directory(experiment, options)?;
@@ -312,6 +312,12 @@ impl Launch<'_> {
             )
             .num_epochs(first.unwrap_or(0) + span.num_checkpoints())
             .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)));
+        let training = match experiment.teaches_masks() {
+            true => training
+                .metric_train_numeric(QuantityMetric::<MaskLoss>::new())
+                .metric_valid_numeric(QuantityMetric::<MaskLoss>::new()),
+            false => training,
+        };
         let training = match first {
             Some(number) => training.checkpoint(number),
             None => training,

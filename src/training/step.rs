@@ -10,10 +10,12 @@ use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 
 use super::detection::{DetectionMeasure, DetectionTerms};
 use super::gradients::{gradient_norm, scale_gradients};
+use super::mask_losses::MaskMeasures;
 pub use super::training_model::TrainingModel;
 use crate::data::batch::{Batch, HostBatch};
 use crate::data::sample::Task;
 use crate::model::heads::points::to_pixels;
+use crate::model::loss::mask::{MaskLossConfig, MaskLosses};
 use crate::model::loss::overlap::overlap_loss;
 use crate::model::loss::point::{
     PointDistance, PointUnit, TokenSelection, point_loss, select_tokens,
@@ -33,6 +35,8 @@ pub struct Losses {
     pub overlap: Option<Tensor<1>>,
     /// Detection losses before the weight of all; `None` where the task has none.
     pub detection: Option<DetectionTerms>,
+    /// Parts of the mask loss; `None` where the batch has no masks or they weigh nothing.
+    pub mask: Option<MaskLosses>,
 }
 
 /// What a step measured.
@@ -50,6 +54,8 @@ pub struct StepOutput {
     pub overlap_loss: Option<f64>,
     /// Detection loss before its weight, and its parts.
     pub detection_loss: Option<DetectionMeasure>,
+    /// Mask loss and its parts.
+    pub mask: Option<MaskMeasures>,
     /// Norm of all gradients together, before clipping; 0 without a backward pass.
     pub gradient_norm: f64,
     /// Images in the batch.
@@ -67,8 +73,8 @@ impl ItemLazy for StepOutput {
 
 impl TrainingModel {
     /// The losses that the task of a batch has: narratives learn text and points, descriptions text,
-    /// expressions points, detections boxes and the captions of those that are found (`spec/losses.md`
-    /// §5).
+    /// expressions points and, where they come with them, masks; detections boxes and the captions of those
+    /// that are found (`spec/losses.md` §5).
     pub fn losses(&self, mut batch: Batch) -> Losses {
         let task = batch.task;
         let images = self.model.encode(batch.images.clone(), batch.padding_mask.clone());
@@ -76,7 +82,9 @@ impl TrainingModel {
             Task::Detect => self.detect(&images, &mut batch),
             Task::Narrate | Task::Describe | Task::Locate => None,
         };
-        let features = self.model.text_features(&images, batch.rows.clone());
+        let rows = batch.rows.clone();
+        let visual = self.model.visual_tokens(&images, rows.prompt_boxes, rows.scope);
+        let features = self.model.read_text(visual.clone(), rows.context, rows.text);
         let text = || self.text_loss(&batch, features.clone());
         let places = |selection| self.places(&batch, features.clone(), selection);
         let (text, places) = match task {
@@ -88,6 +96,8 @@ impl TrainingModel {
         let point = places.clone().map(|places| places.distance(distance));
         let has_overlap = task == Task::Locate && self.losses.overlap.weight > 0.0;
         let overlap = places.filter(|_| has_overlap).map(Places::overlap);
+        let mask = self.mask_losses(&batch, &images, visual, features.clone());
+        let mask_total = mask.as_ref().map(|mask| mask.total(&self.losses.mask));
         let weighted = |loss: &Option<Tensor<1>>, weight: f64| match loss {
             Some(loss) => loss.clone() * weight,
             None => Tensor::zeros([1], &features.device()),
@@ -96,8 +106,9 @@ impl TrainingModel {
         let total = weighted(&text, self.losses.text.weight)
             + weighted(&point, self.losses.point.weight)
             + weighted(&overlap, self.losses.overlap.weight)
-            + weighted(&detection_loss, self.losses.detection.weight);
-        Losses { total, text, point, overlap, detection }
+            + weighted(&detection_loss, self.losses.detection.weight)
+            + weighted(&mask_total, self.losses.mask.weight);
+        Losses { total, text, point, overlap, detection, mask }
     }
 
     /// `features`: `[B, N, L, D]`
@@ -163,18 +174,19 @@ impl Places {
 }
 
 impl Losses {
-    /// Reads the losses back.
-    fn measure(&self, task: Task, num_images: usize, gradient_norm: f64) -> StepOutput {
+    /// Reads the losses of a batch back; `masks` has the weights of the parts of the mask loss.
+    fn measure(&self, batch: &HostBatch, masks: &MaskLossConfig) -> StepOutput {
         let read = |loss: Tensor<1>| f64::from(loss.into_scalar::<f32>());
         StepOutput {
-            task,
+            mask: self.mask.as_ref().map(|mask| MaskMeasures::of(mask, masks)),
+            task: batch.task,
             loss: read(self.total.clone()),
             text_loss: self.text.clone().map(read),
             point_loss: self.point.clone().map(read),
             overlap_loss: self.overlap.clone().map(read),
             detection_loss: self.detection.as_ref().map(DetectionTerms::measure),
-            gradient_norm,
-            num_images,
+            gradient_norm: 0.0,
+            num_images: batch.dims.images,
             samples_per_second: 0.0,
         }
     }
@@ -188,7 +200,7 @@ impl TrainingModel {
     fn part(&self, batch: &HostBatch) -> PartResult {
         let losses = self.losses(batch.to_device(&self.device()));
         let gradients = GradientsParams::from_grads(losses.total.backward(), self);
-        (gradients, losses.measure(batch.task, batch.dims.images, 0.0))
+        (gradients, losses.measure(batch, &self.losses.mask))
     }
 
     /// All parts of a batch, at the same time where there are several. Each has leaves of its own:
@@ -259,6 +271,7 @@ fn mean_output(task: Task, parts: &[StepOutput], gradient_norm: f64) -> StepOutp
         detection_loss: DetectionMeasure::weighted_mean(
             parts.iter().map(|part| (part.detection_loss, 1.0)),
         ),
+        mask: MaskMeasures::mean(parts.iter().map(|part| (part.mask, 1.0))),
         gradient_norm,
         num_images: parts.iter().map(|part| part.num_images).sum(),
         samples_per_second: 0.0,
@@ -281,7 +294,8 @@ impl InferenceStep for TrainingModel {
     type Output = StepOutput;
 
     fn step(&self, batch: HostBatch) -> StepOutput {
-        self.losses(batch.to_device(&self.device())).measure(batch.task, batch.dims.images, 0.0)
+        let losses = self.losses(batch.to_device(&self.device()));
+        losses.measure(&batch, &self.losses.mask)
     }
 }
 
@@ -329,6 +343,7 @@ mod tests {
             row_valid: vec![1.0; 2],
             points: vec![0.25; 2 * 4 * 4],
             seed: 0,
+            masks: None,
         }
     }
 

@@ -21,6 +21,7 @@ use burn::train::{
 use super::checkpoint::Checkpoints;
 use super::console::Console;
 use super::detection::DetectionMeasure;
+use super::mask_losses::MaskMeasures;
 use super::record::{Record, RecordLog, StepRecord, ValidationRecord};
 use super::step::{StepOutput, TrainingModel};
 use super::terminal::restore_ctrl_c;
@@ -240,6 +241,7 @@ impl Fit<'_> {
             point_loss: output.point_loss,
             overlap_loss: output.overlap_loss,
             detection_loss: output.detection_loss,
+            mask: output.mask,
             gradient_norm: output.gradient_norm,
             learning_rate: rate.base(),
             samples_per_second: output.samples_per_second,
@@ -309,6 +311,7 @@ fn summarise(step: usize, task: Task, outputs: &[&StepOutput]) -> Option<Validat
             });
         (count > 0.0).then(|| sum / count)
     };
+    let masks = outputs.iter().map(|output| (output.mask, output.num_images as f64));
     Some(ValidationRecord {
         step,
         task,
@@ -319,6 +322,7 @@ fn summarise(step: usize, task: Task, outputs: &[&StepOutput]) -> Option<Validat
         detection_loss: DetectionMeasure::weighted_mean(
             outputs.iter().map(|output| (output.detection_loss, output.num_images as f64)),
         ),
+        mask: MaskMeasures::mean(masks),
     })
 }
 

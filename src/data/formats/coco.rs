@@ -18,6 +18,7 @@ use super::skipped::{Fault, Place, Reason, Skipped};
 use crate::data::sample::{Row, Sample, Task};
 use crate::error::Result;
 use crate::geometry::BoundingBox;
+use crate::geometry::mask::Mask;
 
 /// What a user can do about a file that is not in this layout.
 const HELP: &str =
@@ -89,15 +90,30 @@ pub(super) fn load(
     every_image_needs_a_box: bool,
     text: impl Fn(&ImageRecord, &AnnotationRecord, &HashMap<Id, String>) -> Result<String, Fault>,
 ) -> Result<Loaded> {
+    load_with_masks(task, path, folder, every_image_needs_a_box, text, |_, _| Ok(None))
+}
+
+/// As [`load`]; `mask` says which pixels a region has.
+pub(super) fn load_with_masks<S: DeserializeOwned + Default>(
+    task: Task,
+    path: &Path,
+    folder: &Path,
+    every_image_needs_a_box: bool,
+    text: impl Fn(&ImageRecord, &AnnotationRecord<S>, &HashMap<Id, String>) -> Result<String, Fault>,
+    mask: impl Fn(&ImageRecord, &AnnotationRecord<S>) -> Result<Option<Mask>, Fault>,
+) -> Result<Loaded> {
     let Contents { images, categories, mut skipped } = read(path, folder, every_image_needs_a_box)?;
     let mut samples: Vec<Sample> = Vec::new();
     let mut sample_of: HashMap<PathBuf, usize> = HashMap::new();
     for ListedImage { record, path: image, regions } in images {
         let mut rows = Vec::new();
         for region in regions {
-            match text(&record, &region.annotation, &categories).and_then(with_words) {
-                Ok(text) => {
-                    rows.push(Row { text, locations: Vec::new(), region: Some(region.bounds) });
+            let object = &region.annotation;
+            let text = text(&record, object, &categories).and_then(with_words);
+            match text.and_then(|text| Ok((text, mask(&record, object)?))) {
+                Ok((text, mask)) => {
+                    let region = Some(region.bounds);
+                    rows.push(Row { text, locations: Vec::new(), region, mask });
                 }
                 Err(fault) => skipped.add(region.place(path), fault),
             }

@@ -173,7 +173,7 @@ fn parse(bytes: &[u8]) -> Result<Narrative, Fault> {
         Fault::new(Reason::EmptyTrace, format!("the trace has {num_points} points"))
     })?;
     let locations = locate(&line.caption, &line.timed_caption, &trace)?;
-    let row = Row { text: line.caption, locations, region: None };
+    let row = Row { text: line.caption, locations, region: None, mask: None };
     Ok(Narrative { image_id: line.image_id, annotator_id: line.annotator_id, row })
 }
 

@@ -68,6 +68,13 @@ impl Format {
     }
 }
 
+impl Format {
+    /// Whether expressions come with masks of what they name.
+    pub fn has_masks(self) -> bool {
+        self == Self::RefexpMdetr
+    }
+}
+
 /// What a reader found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
@@ -97,6 +104,22 @@ pub fn load(format: Format, task: Task, annotations: &Path, images: &Path) -> Re
         Format::VisualGenomeCoco => visual_genome::load(task, annotations, images),
         Format::CocoInstances => coco_instances::load(task, annotations, images),
     }
+}
+
+/// Reads expressions to locate as [`load`] does, with the masks of what they name.
+///
+/// # Errors
+/// As [`load`]; [`Error::Usage`] where the format has no masks of expressions.
+pub fn load_with_masks(format: Format, annotations: &Path, images: &Path) -> Result<Loaded> {
+    if !format.has_masks() {
+        let with_masks = Format::ALL.into_iter().filter(|format| format.has_masks());
+        let names: Vec<_> = with_masks.map(Format::name).collect();
+        return Err(Error::Usage {
+            problem: format!("the format {} has no masks of expressions", format.name()),
+            help: format!("Leave out `masks`, or give annotations of {}.", names.join(" or ")),
+        });
+    }
+    referring_expressions::load_with_masks(annotations, images)
 }
 
 #[cfg(test)]

@@ -3,18 +3,41 @@
 
 use std::path::Path;
 
+use hotcoco::types::Segmentation;
+
+use super::coco_instances::decode_mask;
 use super::skipped::{Fault, Reason};
 use super::{Loaded, coco};
 use crate::data::sample::Task;
 use crate::error::Result;
+use crate::geometry::mask::Mask;
 
 /// Reads expressions with their boxes; expressions about the same image share a sample.
 pub(super) fn load(task: Task, annotations: &Path, images: &Path) -> Result<Loaded> {
-    coco::load(task, annotations, images, true, |expression, _, _| {
-        expression.caption.clone().ok_or_else(|| {
-            Fault::new(Reason::BrokenRecord, format!("image {} has no caption", expression.id))
-        })
+    coco::load(task, annotations, images, true, |expression, _, _| caption(expression))
+}
+
+/// Reads expressions with their boxes and the masks of what they name, crowds included. An expression
+/// without a mask that can be used is skipped.
+pub(super) fn load_with_masks(annotations: &Path, images: &Path) -> Result<Loaded> {
+    let caption = |expression: &_, _: &_, _: &_| caption(expression);
+    coco::load_with_masks(Task::Locate, annotations, images, true, caption, mask)
+}
+
+fn caption(expression: &coco::ImageRecord) -> Result<String, Fault> {
+    expression.caption.clone().ok_or_else(|| {
+        Fault::new(Reason::BrokenRecord, format!("image {} has no caption", expression.id))
     })
+}
+
+fn mask(
+    expression: &coco::ImageRecord,
+    object: &coco::AnnotationRecord<Option<Segmentation>>,
+) -> Result<Option<Mask>, Fault> {
+    let broken = |problem: String| Fault::new(Reason::BrokenMask, problem);
+    let segmentation =
+        object.segmentation.as_ref().ok_or_else(|| broken("no segmentation".into()))?;
+    decode_mask(segmentation, expression.width, expression.height).map(Some).map_err(broken)
 }
 
 #[cfg(test)]
@@ -22,8 +45,8 @@ pub(super) fn load(task: Task, annotations: &Path, images: &Path) -> Result<Load
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::Format;
     use super::super::testing::{Folder, assert_skipped};
+    use super::super::{Format, load_with_masks};
     use super::*;
     use crate::geometry::BoundingBox;
 
@@ -180,6 +203,55 @@ mod tests {
         let crate::Error::Format { line, problem, .. } = &error else { unreachable!("{error:?}") };
         assert_eq!(*line, Some(text[..text.len() / 2].lines().count()));
         assert!(problem.contains("not a JSON document"), "{problem}");
+    }
+
+    /// Reads the three with one segmentation replaced.
+    fn load_masks(mask: Value) -> Loaded {
+        let mut document = three();
+        document["annotations"][2]["segmentation"] = mask;
+        let folder = Folder::new(&IMAGES);
+        std::fs::write(folder.annotations(), document.to_string()).unwrap();
+        load_with_masks(Format::RefexpMdetr, &folder.annotations(), &folder.images()).unwrap()
+    }
+
+    #[test]
+    fn masks_are_read_from_polygons_and_runs_where_they_are_asked_for() {
+        let loaded = load(Task::Locate, &three().to_string()).unwrap();
+        assert!(loaded.samples.iter().flat_map(|s| &s.rows).all(|row| row.mask.is_none()));
+        // A column of 100 pixels outside, two inside; a crowd's are not compressed.
+        let spellings = [
+            json!({"size": [100, 200], "counts": [100, 2, 19_898]}),
+            json!([[1, 0, 2, 0, 2, 2, 1, 2]]),
+        ];
+        for spelling in spellings {
+            let loaded = load_masks(spelling.clone());
+            assert!(loaded.skipped.is_empty(), "{spelling}: {}", loaded.skipped);
+            let mask = loaded.samples[1].rows[0].mask.clone().unwrap();
+            assert_eq!((mask.width(), mask.height(), mask.area()), (200, 100, 2));
+            assert_eq!(mask.bounds(), Some(BoundingBox::new(1.0, 0.0, 2.0, 2.0)));
+            assert!(loaded.samples[0].rows.iter().all(|row| row.mask.is_some()));
+        }
+    }
+
+    #[test]
+    fn a_mask_that_is_missing_empty_or_of_another_size_is_skipped_by_the_name_of_its_record() {
+        let masks = [
+            (Value::Null, "no segmentation"),
+            (json!([]), "the mask has no pixels"),
+            (json!({"size": [100, 200], "counts": [20_000]}), "the mask has no pixels"),
+            (
+                json!({"size": [200, 100], "counts": [100, 2, 19_898]}),
+                "the mask is of 100 × 200 pixels, the image of 200 × 100",
+            ),
+        ];
+        for (mask, problem) in masks {
+            let loaded = load_masks(mask);
+            assert_skipped(&loaded.skipped, &[(Reason::BrokenMask, 1)]);
+            assert_eq!(loaded.samples.iter().map(|s| s.rows.len()).collect::<Vec<_>>(), [2]);
+            let example = &loaded.skipped.examples(Reason::BrokenMask)[0];
+            assert!(example.place.ends_with("annotations.json: annotation 1002"), "{example:?}");
+            assert_eq!(example.message, problem);
+        }
     }
 
     #[test]

@@ -43,8 +43,8 @@ pub struct PixelLlmConfig {
     /// Box decoder, which finds the boxes to describe; `false` for none. It learns from sources of the
     /// task `detect`; without one it stays as it starts.
     pub boxes: Option<BoxDecoderConfig>,
-    /// Mask branch, which needs `[model.vision.sam]`; `false` for none. `pixelllm train` leaves it as it
-    /// is.
+    /// Mask branch, which needs `[model.vision.sam]`; `false` for none. It is trained by sources with
+    /// `masks = true`.
     pub masks: Option<MaskConfig>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::mean_mask::MeanMask;
 use crate::data::sample::Task;
 use crate::data::shapes::attributes::words_of;
 use crate::data::source::Source;
@@ -16,6 +17,8 @@ pub const CENTER: BoundingBox = BoundingBox::new(0.5, 0.5, 0.5, 0.5);
 pub struct Baselines {
     /// The mean box of the regions of *locate*, normalised to the image.
     pub region: Option<BoundingBox>,
+    /// The pixels that most often belong to what an expression of *locate* names.
+    pub mask: Option<MeanMask>,
     /// The mean box of the utterances of *narrate*, normalised to the image.
     pub utterance: Option<BoundingBox>,
     /// The most frequent narrative, the first of the file among equals.
@@ -89,6 +92,7 @@ impl Baselines {
         let texts = |task| rows(task).map(|row| row.text.as_str());
         Self {
             region: mean_box(rows(Task::Locate).map(|row| row.region.unwrap_or(BoundingBox::UNIT))),
+            mask: MeanMask::of(rows(Task::Locate).filter_map(|row| row.mask.as_ref())),
             utterance: mean_box(locations.map(|location| location.bounds)),
             narrative: most_frequent(texts(Task::Narrate)).map(str::to_string),
             caption: most_frequent(texts(Task::Describe)).map(str::to_string),
