@@ -102,7 +102,7 @@ fn train(workshop: &Workshop, run: &str, arguments: &[&str]) -> Answer {
 const NAMES: [&str; 3] = [
     "weights=[{file=\"hf:owner/t5\"}]",
     "data.tokenizer.file=\"hf:owner/t5\"",
-    "training.max_steps=2",
+    "training.max_steps=3",
 ];
 
 #[test]
@@ -214,7 +214,7 @@ fn a_decoder_starts_from_the_embeddings_and_the_vocabulary_of_bert() {
     fs::write(workshop.path("bert/vocab.txt"), pieces.join("\n")).unwrap();
     write(&workshop.path("bert/model.safetensors"), &bert(pieces.len()));
     let names = ["data.tokenizer.file=\"bert\"", "weights=[{file=\"bert\"}]", DECODER];
-    let still = ["optimizer.learning_rate=1e-30", "training.max_steps=2"];
+    let still = ["optimizer.learning_rate=1e-30", "training.max_steps=3"];
     let train = |run: &str| {
         let changes = [set(&names), set(&still), UNMEASURED.to_vec()].concat();
         workshop.train(run, &changes)
@@ -237,7 +237,7 @@ fn a_decoder_starts_from_the_embeddings_and_the_vocabulary_of_bert() {
     // Of another vocabulary, neither the words nor the tokenizer will do.
     write(&workshop.path("bert/model.safetensors"), &bert(pieces.len() + 1));
     train("other").failure(1, &["table of words has 57 rows, but that of the model has 56"]);
-    fs::write(workshop.path("bert/vocab.txt"), pieces.join("\n").replace("[CLS]", "x")).unwrap();
+    fs::write(workshop.path("bert/vocab.txt"), pieces.join("\n").replace("[CLS]", "[CLASS]")).unwrap();
     train("lacking").failure(1, &["vocab.txt: has no piece \"[CLS]\""]);
     assert_eq!(workshop.steps_done("other") + workshop.steps_done("lacking"), 0);
 }
