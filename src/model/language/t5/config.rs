@@ -1,7 +1,5 @@
 //! Sizes and settings of T5.
 
-use std::path::PathBuf;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -87,7 +85,7 @@ pub struct T5Config {
     /// The `config.json` of a published model, its folder, or `hf:owner/name[@revision]`: what it says
     /// stands for the keys of sizes and norms below and for `tied_output`, which may not say otherwise,
     /// and for `dropout`, which may. An experiment that is written out has the numbers in its place.
-    pub config: Option<PathBuf>,
+    pub config: Option<std::path::PathBuf>,
     /// The published size. Each of the next six keys replaces a number of it.
     pub size: T5Size,
     /// Width of a token, in place of that of `size`.
