@@ -237,7 +237,8 @@ fn a_decoder_starts_from_the_embeddings_and_the_vocabulary_of_bert() {
     // Of another vocabulary, neither the words nor the tokenizer will do.
     write(&workshop.path("bert/model.safetensors"), &bert(pieces.len() + 1));
     train("other").failure(1, &["table of words has 57 rows, but that of the model has 56"]);
-    fs::write(workshop.path("bert/vocab.txt"), pieces.join("\n").replace("[CLS]", "[CLASS]")).unwrap();
+    fs::write(workshop.path("bert/vocab.txt"), pieces.join("\n").replace("[CLS]", "[CLASS]"))
+        .unwrap();
     train("lacking").failure(1, &["vocab.txt: has no piece \"[CLS]\""]);
     assert_eq!(workshop.steps_done("other") + workshop.steps_done("lacking"), 0);
 }

@@ -8,10 +8,12 @@ use crate::error::{Error, Result};
 #[cfg(feature = "hub")]
 const ENDPOINT: &str = "https://huggingface.co";
 
+/// The value of a variable; `None` where it is not set.
+type Variable<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
 /// Reads variables.
 pub(super) struct Environment<'a> {
-    /// The value of a variable; `None` where it is not set.
-    variable: Box<dyn Fn(&str) -> Option<String> + 'a>,
+    variable: Box<Variable<'a>>,
 }
 
 impl Environment<'_> {
