@@ -72,7 +72,8 @@ impl Default for Experiment {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WeightsConfig {
-    /// A `.safetensors` file, the index of a sharded one, a folder with either, or a PyTorch file.
+    /// A `.safetensors` file, the index of a sharded one, a folder with either, a PyTorch file, or a
+    /// name of Hugging Face, `hf:owner/name[@revision][/file]`.
     pub file: PathBuf,
     /// Whose layout it has, such as `"timm-eva02"` or `"sam"`: see the guide to public weights. Without
     /// it, the layout that knows most of the file's tensors.
@@ -129,9 +130,10 @@ impl Default for ShapesDirectory {
 #[serde(default, deny_unknown_fields)]
 pub struct TokenizerConfig {
     /// A `tokenizer.json` of Hugging Face (WordPiece as BERT's, Unigram as T5's), or a SentencePiece
-    /// `.model` of type Unigram (T5's `spiece.model`); told apart by content. Padding must be id 0;
-    /// without a begin token, texts begin with padding, as T5's do. Left out, a lower-casing
-    /// WordPiece is trained on the texts of the sources.
+    /// `.model` of type Unigram (T5's `spiece.model`), or BERT's `vocab.txt`; a folder with one of
+    /// them, or a name of Hugging Face, `hf:owner/name[@revision][/file]`. Padding must be id 0;
+    /// where a Unigram has no begin token, texts begin with padding, as T5's do. Left out, a
+    /// lower-casing WordPiece is trained on the texts of the sources.
     pub file: Option<PathBuf>,
     /// Size of a trained vocabulary, at most.
     pub vocabulary_size: usize,

@@ -105,6 +105,9 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
         tracing::warn!("model.masks stays as it starts: no source has `masks = true`");
     }
     let device = sources::seeded_device(experiment)?.autodiff();
+    if !options.resume {
+        weights::ensure(experiment)?;
+    }
     let (run, state) = open_directory(experiment, options)?;
     sources::ensure_shapes(&experiment.data)?;
     let train = sources::load_split(&experiment.data, &experiment.data.splits.train)?;

@@ -82,6 +82,10 @@ pub enum Trained {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct T5Config {
+    /// The `config.json` of a published model, its folder, or `hf:owner/name[@revision]`: what it says
+    /// stands for the keys of sizes and norms below and for `tied_output`, which may not say otherwise,
+    /// and for `dropout`, which may. An experiment that is written out has the numbers in its place.
+    pub config: Option<std::path::PathBuf>,
     /// The published size. Each of the next six keys replaces a number of it.
     pub size: T5Size,
     /// Width of a token, in place of that of `size`.
@@ -126,6 +130,7 @@ pub struct T5Config {
 impl Default for T5Config {
     fn default() -> Self {
         Self {
+            config: None,
             size: T5Size::default(),
             width: None,
             num_heads: None,
