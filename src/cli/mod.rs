@@ -2,6 +2,7 @@
 
 mod ablate;
 mod data;
+mod decoding;
 mod describe;
 mod detect;
 mod dry_run;

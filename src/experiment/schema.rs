@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::alignment::Alignment;
 use crate::data::shapes::ShapesConfig;
 use crate::data::source::SourceConfig;
+use crate::model::language::decoding::Decoding;
 use crate::model::loss::detection::DetectionLossConfig;
 use crate::model::loss::mask::MaskLossConfig;
 use crate::model::loss::overlap::OverlapLossConfig;
@@ -44,6 +45,8 @@ pub struct Experiment {
     pub schedule: ScheduleConfig,
     /// Weights and shapes of the losses.
     pub losses: LossConfig,
+    /// How texts are found: in the evaluation, and by `pixelllm narrate` and `pixelllm describe`.
+    pub decoding: Decoding,
     /// What is measured at the end of training and by `pixelllm eval`.
     pub evaluation: EvaluationConfig,
 }
@@ -63,6 +66,7 @@ impl Default for Experiment {
             optimizer: OptimizerConfig::default(),
             schedule: ScheduleConfig::default(),
             losses: LossConfig::default(),
+            decoding: Decoding::default(),
             evaluation: EvaluationConfig::default(),
         }
     }

@@ -36,6 +36,7 @@ impl Experiment {
         problems.extend(under("schedule", schedule(&self.schedule, self.training.max_steps)));
         let of_parts = self.detects() && self.losses.detection.weight > 0.0 || self.teaches_masks();
         problems.extend(under("losses", losses(&self.losses, of_parts)));
+        problems.extend(under("decoding", self.decoding.validate()));
         problems.extend(under("evaluation", evaluation(&self.evaluation)));
         problems
     }
@@ -350,6 +351,22 @@ mod tests {
         boxes_only.model.points = None;
         (boxes_only.losses.text.weight, boxes_only.losses.point.weight) = (0.0, 0.0);
         assert_eq!(boxes_only.validate(), []);
+    }
+
+    #[test]
+    fn texts_are_found_by_something_that_can_be_done() {
+        use crate::model::language::beam::BeamConfig;
+        use crate::model::language::decoding::Decoding;
+        use crate::model::language::sampling::SampleConfig;
+
+        let beams =
+            |config: BeamConfig| problem_of(|e| e.decoding = Decoding::Beams(config.clone()));
+        assert_eq!(beams(BeamConfig { beams: 0, ..Default::default() }), "decoding.beams");
+        let penalty = BeamConfig { length_penalty: f64::NAN, ..Default::default() };
+        assert_eq!(beams(penalty), "decoding.length_penalty");
+        let hot = SampleConfig { temperature: f64::INFINITY, ..Default::default() };
+        let key = problem_of(|e| e.decoding = Decoding::Sample(hot.clone()));
+        assert_eq!(key, "decoding.temperature");
     }
 
     #[test]
