@@ -53,6 +53,12 @@ pub struct Meteor {
     words: RwLock<HashMap<String, Arc<Word>>>,
 }
 
+impl std::fmt::Debug for Meteor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Meteor").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
 /// A word with what it is compared by.
 #[derive(Debug)]
 struct Word {

@@ -53,7 +53,7 @@ pub(super) struct Phrase {
 
 impl Paraphrases {
     /// From the text of `paraphrase-en.gz`: three lines each, a probability, a phrase, and another that
-    /// says the same.
+    /// says the same. METEOR takes every pair both ways.
     ///
     /// # Errors
     /// Those of `lines`.
@@ -75,7 +75,7 @@ impl Paraphrases {
             line.clear();
             lines.read_until(b'\n', &mut line)?;
             let other = table.number(&line);
-            pairs.push((before.1, other));
+            pairs.extend([(before.1, other), (other, before.1)]);
         }
         pairs.sort_unstable();
         pairs.dedup();
@@ -122,7 +122,7 @@ impl Paraphrases {
         found
     }
 
-    /// Whether the table has the second phrase as a paraphrase of the first.
+    /// Whether the table has the two phrases as a pair.
     pub(super) fn are_paraphrases(&self, phrase: u32, other: u32) -> bool {
         let at = phrase as usize;
         let range = match (self.starts.get(at), self.starts.get(at + 1)) {
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(places, [(0, 3), (4, 2), (5, 1)]);
         let [_, very_big, big] = found[..] else { panic!("three phrases") };
         assert!(table.are_paraphrases(big.number, very_big.number));
-        assert!(!table.are_paraphrases(very_big.number, big.number));
+        assert!(table.are_paraphrases(very_big.number, big.number));
         assert!(!table.are_paraphrases(big.number, big.number));
         assert!(Paraphrases::default().phrases_of("big").is_empty());
     }
