@@ -280,10 +280,15 @@ pub struct EvaluationConfig {
     pub batch_size: usize,
     /// Images of the gallery in the report.
     pub gallery_images: usize,
+    /// METEOR's files, for scores of captions by METEOR: `meteor-1.5.jar` or the folder that has it,
+    /// with `data/paraphrase-en.gz` beside it. Without this, the environment variable
+    /// `PIXELLLM_METEOR_DATA`; without both, METEOR is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meteor_data: Option<PathBuf>,
 }
 
 impl Default for EvaluationConfig {
     fn default() -> Self {
-        Self { max_images: 5_000, batch_size: 32, gallery_images: 12 }
+        Self { max_images: 5_000, batch_size: 32, gallery_images: 12, meteor_data: None }
     }
 }

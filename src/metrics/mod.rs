@@ -8,6 +8,7 @@ pub mod coco;
 pub mod dense_captions;
 pub mod located_captions;
 pub mod merging;
+pub mod meteor;
 pub mod penn_treebank;
 pub mod point;
 pub mod referring;

@@ -9,9 +9,10 @@
 //! | `narrate.trace_error_vs_mean_box` | the same `trace_error` beside a harder baseline |
 //! | `narrate.token_f1` | [`captions`](crate::metrics::captions): what is *written*, beside the best of the image's narratives; `n` images |
 //! | `narrate.bleu_4`, `rouge_l`, `cider` | [`bleu`](crate::metrics::bleu), [`rouge`](crate::metrics::rouge), [`cider`](crate::metrics::cider) of what is written; `n` images |
+//! | `narrate.meteor` | [`meteor`](crate::metrics::meteor) of what is written, where there are METEOR's files; `n` images |
 //! | `describe.attribute_accuracy`, `all_attributes` | [`attributes`](crate::metrics::attributes), of captions that name one; `n` captions |
 //! | `describe.exact_match`, `token_f1` | [`captions`](crate::metrics::captions); `n` captions |
-//! | `describe.bleu_4`, `rouge_l`, `cider` | the same of captions; `n` captions |
+//! | `describe.bleu_4`, `rouge_l`, `cider`, `meteor` | the same of captions; `n` captions |
 //! | `locate.precision_at_0.5`, `precision_at_0.75`, `mean_iou` | [`referring`](crate::metrics::referring), boxes clipped to the image; `n` expressions |
 //! | `detect.map_exact` | [`dense_captions`](crate::metrics::dense_captions): mean average precision of boxes with exactly the annotated words, over IoUs of 0.3 to 0.7; `n` regions |
 //! | `detect.map_boxes`, `map_boxes_at_0.5` | the same of boxes alone, whatever their captions |
@@ -31,6 +32,7 @@ mod narrate;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use self::baselines::Baselines;
 use super::predictor::{EncodedImages, Predictor, TaskSettings};
@@ -42,6 +44,7 @@ use crate::data::transform::{Canvas, load_canvas};
 use crate::error::Result;
 use crate::experiment::schema::EvaluationConfig;
 use crate::geometry::BoundingBox;
+use crate::metrics::meteor::Meteor;
 use crate::metrics::score::TaskScores;
 use crate::metrics::{Evaluation, Score};
 
@@ -54,6 +57,8 @@ pub struct Evaluator<'a> {
     pub alignment: Alignment,
     /// How many images.
     pub config: &'a EvaluationConfig,
+    /// METEOR, where there are its files; left out otherwise.
+    pub meteor: Option<&'a Arc<Meteor>>,
 }
 
 /// How far an evaluation is.
@@ -127,6 +132,7 @@ trait TaskEvaluation {
 struct Table {
     scores: TaskScores,
     notes: Vec<String>,
+    meteor: Option<Arc<Meteor>>,
 }
 
 impl Table {
@@ -208,7 +214,7 @@ impl Evaluator<'_> {
                 progress(Progress { split, task, done, total });
             }
         }
-        let mut table = Table::default();
+        let mut table = Table { meteor: self.meteor.cloned(), ..Table::default() };
         if total < all {
             table.note(format!("scored the first {total} of {all} images"));
         }
