@@ -6,6 +6,7 @@ pub mod collate;
 pub mod formats;
 pub mod loader;
 pub mod mixture;
+mod protobuf;
 pub mod sample;
 pub mod shapes;
 pub mod source;

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::formats::{self, Format, Skipped};
-use super::sample::{Sample, Task};
+use super::formats::{self, Format, Request, Skipped};
+use super::sample::{Row, Sample, Task};
 use crate::error::{Error, Result};
 
 /// One set of annotations for one task.
@@ -18,7 +18,7 @@ pub struct SourceConfig {
     pub task: Task,
     /// Layout of the annotations.
     pub format: Format,
-    /// Annotation file; `{split}` is replaced.
+    /// Annotation file, or folder of a format that has one; `{split}` is replaced.
     pub annotations: String,
     /// Folder of the images; `{split}` is replaced.
     pub images: String,
@@ -34,16 +34,45 @@ pub struct SourceConfig {
     /// Longest text in tokens, begin and end included.
     #[serde(default = "text_tokens")]
     pub max_text_tokens: usize,
-    /// Instruction that comes before the text; `{text}` is replaced by the text itself. Empty for
-    /// none.
+    /// Instruction that comes before the text; `{text}` is replaced by the text itself, `{question}` by
+    /// what the text answers. Empty for none.
     #[serde(default)]
     pub prompt: String,
     /// Longest instruction in tokens, end included.
     #[serde(default = "context_tokens")]
     pub max_context_tokens: usize,
-    /// Names of this source's own splits, where they differ: `{ train = "train2017" }`.
+    /// Names of this source's own splits, where they differ: `{ train = "train2017" }`. Formats that
+    /// keep several splits in one file look for the same name in it.
     #[serde(default)]
     pub splits: BTreeMap<String, String>,
+}
+
+/// What `{split}` of a source stands for, filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFiles {
+    /// Annotation file or folder.
+    pub annotations: PathBuf,
+    /// Folder of the images.
+    pub images: PathBuf,
+    /// The source's own name of the split.
+    pub split: String,
+}
+
+impl SourceConfig {
+    /// The files of `split`.
+    pub fn files(&self, split: &str) -> SourceFiles {
+        let split = self.splits.get(split).map_or(split, String::as_str);
+        let place = |path: &str| PathBuf::from(path.replace("{split}", split));
+        let (annotations, images) = (place(&self.annotations), place(&self.images));
+        SourceFiles { annotations, images, split: split.to_string() }
+    }
+}
+
+impl SourceFiles {
+    /// What a reader needs to know.
+    pub fn request(&self) -> Request<'_> {
+        Request { split: Some(&self.split), ..Request::new(&self.annotations, &self.images) }
+    }
 }
 
 fn one() -> f64 {
@@ -79,10 +108,9 @@ impl Source {
     /// # Errors
     /// What [`formats::load`] finds; [`Error::Format`] where no sample is left.
     pub fn load(config: &SourceConfig, split: &str) -> Result<Self> {
-        let name = config.splits.get(split).map_or(split, String::as_str);
-        let place = |path: &str| PathBuf::from(path.replace("{split}", name));
-        let (annotations, images) = (place(&config.annotations), place(&config.images));
-        let loaded = formats::load(config.format, config.task, &annotations, &images)?;
+        let files = config.files(split);
+        let loaded = formats::read(config.format, config.task, &files.request())?;
+        let annotations = files.annotations;
         if loaded.samples.is_empty() {
             return Err(Error::format(
                 annotations,
@@ -105,14 +133,20 @@ impl Source {
 
     /// Whether the rows of an image share their prompt: the whole image and the same instruction.
     pub fn shares_prompt(&self) -> bool {
-        self.task() != Task::Describe && !self.config.prompt.contains(TEXT_PLACEHOLDER)
+        let is_own = |placeholder| self.config.prompt.contains(placeholder);
+        self.task() != Task::Describe && ![TEXT_PLACEHOLDER, QUESTION_PLACEHOLDER].iter().any(is_own)
     }
 
-    /// The instruction before `text`.
-    pub fn prompt_for(&self, text: &str) -> String {
-        self.config.prompt.replace(TEXT_PLACEHOLDER, text)
+    /// The instruction before the text of `row`.
+    pub fn prompt_for(&self, row: &Row) -> String {
+        let question = row.question.as_deref().unwrap_or_default();
+        let prompt = self.config.prompt.replace(QUESTION_PLACEHOLDER, question);
+        prompt.replace(TEXT_PLACEHOLDER, &row.text)
     }
 }
 
 /// What stands for the text in an instruction.
 pub(crate) const TEXT_PLACEHOLDER: &str = "{text}";
+
+/// What stands for the question in an instruction.
+pub(crate) const QUESTION_PLACEHOLDER: &str = "{question}";

@@ -23,13 +23,12 @@ mod locate;
 mod narrate;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 
 use self::baselines::Baselines;
 use super::predictor::{EncodedImages, Predictor, TaskSettings};
 use super::{Description, Location, Narration};
 use crate::data::alignment::Alignment;
-use crate::data::sample::{Sample, Task};
+use crate::data::sample::{ImageFile, Sample, Task};
 use crate::data::source::Source;
 use crate::data::transform::{Canvas, load_canvas};
 use crate::error::Result;
@@ -79,7 +78,7 @@ pub struct ImageAnswers {
     /// The split that the image is from.
     pub split: String,
     /// The image file.
-    pub image: PathBuf,
+    pub image: ImageFile,
     /// The image's name in its data set.
     pub name: String,
     /// What the model wrote about the whole image.
@@ -244,7 +243,7 @@ impl ImageAnswers {
 #[derive(Default)]
 struct Answers {
     images: Vec<ImageAnswers>,
-    index: HashMap<(String, PathBuf), usize>,
+    index: HashMap<(String, ImageFile), usize>,
 }
 
 impl Answers {

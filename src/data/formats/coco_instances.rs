@@ -1,14 +1,15 @@
 //! COCO instances: objects with a category, a box and a mask.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hotcoco::types::Segmentation;
 
+use super::coco::Images;
 use super::record::Id;
 use super::skipped::{Fault, Reason, Skipped};
-use super::{Loaded, coco};
-use crate::data::sample::Task;
+use super::{Loaded, Request, coco};
+use crate::data::sample::{ImageFile, Task};
 use crate::error::Result;
 use crate::geometry::BoundingBox;
 use crate::geometry::mask::{Mask, check_size};
@@ -26,7 +27,7 @@ pub struct Instances {
 #[derive(Debug)]
 pub struct InstanceImage {
     /// Where the image is.
-    pub image: PathBuf,
+    pub image: ImageFile,
     /// The dataset's name for the image.
     pub image_id: String,
     /// Pixels.
@@ -51,19 +52,18 @@ pub struct Instance {
 }
 
 /// Reads objects with their category's name as text.
-pub(super) fn load(task: Task, annotations: &Path, images: &Path) -> Result<Loaded> {
-    coco::load(task, annotations, images, false, |_, object, categories| {
-        category(object, categories)
-    })
+pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
+    coco::load(task, request, Images::Images, |_, object, categories| category(object, categories))
 }
 
 /// Reads objects with their masks. Every mask is checked to decode.
 ///
 /// # Errors
-/// As [`super::load`].
+/// As [`super::read`].
 pub fn read_instances(annotations: &Path, images: &Path) -> Result<Instances> {
-    let contents = coco::read::<Option<Segmentation>>(annotations, images, false)?;
-    let coco::Contents { images, categories, mut skipped } = contents;
+    let request = Request::new(annotations, images);
+    let contents = coco::read::<Option<Segmentation>>(&request, false)?;
+    let coco::Contents { images, categories, mut skipped, .. } = contents;
     let mut read = Vec::new();
     for image in images {
         let (width, height) = (image.record.width, image.record.height);
@@ -186,7 +186,7 @@ mod tests {
         folder
     }
 
-    fn read(document: &Value) -> Instances {
+    fn read_all(document: &Value) -> Instances {
         let folder = folder_with(document);
         read_instances(&folder.annotations(), &folder.images()).unwrap()
     }
@@ -219,7 +219,7 @@ mod tests {
             o, x, x, o,
         ];
         for spelling in [runs(), compressed, polygon, halves] {
-            let Instances { images, skipped } = read(&objects(&spelling));
+            let Instances { images, skipped } = read_all(&objects(&spelling));
             assert!(skipped.is_empty(), "{spelling}: {skipped}");
             let InstanceImage { width, height, instances, image_id, .. } = &images[0];
             assert_eq!((*width, *height, image_id.as_str()), (4, 3, "5"));
@@ -245,14 +245,14 @@ mod tests {
             Value::Null,
         ];
         for mask in masks {
-            let Instances { images, skipped } = read(&objects(&mask));
+            let Instances { images, skipped } = read_all(&objects(&mask));
             assert_skipped(&skipped, &[(Reason::BrokenMask, 1)]);
             assert_eq!(images[0].instances.len(), 1);
             assert_eq!(images[0].instances[0].category, "dog");
         }
         for mask in [json!({"size": [3, 4]}), json!({"size": [3, 4], "counts": [-4, 16]}), json!(3)]
         {
-            let Instances { images, skipped } = read(&objects(&mask));
+            let Instances { images, skipped } = read_all(&objects(&mask));
             assert_skipped(&skipped, &[(Reason::BrokenRecord, 1)]);
             assert_eq!(images[0].instances.len(), 1);
         }

@@ -1,16 +1,15 @@
 //! RefCOCO, RefCOCO+ and RefCOCOg as MDETR writes them (`spec/data.md` §4.2): each entry of `images` is
 //! one expression about an image, and the annotation that names it has the box.
 
-use std::path::Path;
-
+use super::coco::Images;
 use super::skipped::{Fault, Reason};
-use super::{Loaded, coco};
+use super::{Loaded, Request, coco};
 use crate::data::sample::Task;
 use crate::error::Result;
 
 /// Reads expressions with their boxes; expressions about the same image share a sample.
-pub(super) fn load(task: Task, annotations: &Path, images: &Path) -> Result<Loaded> {
-    coco::load(task, annotations, images, true, |expression, _, _| {
+pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
+    coco::load(task, request, Images::Expressions, |expression, _, _| {
         expression.caption.clone().ok_or_else(|| {
             Fault::new(Reason::BrokenRecord, format!("image {} has no caption", expression.id))
         })
@@ -67,7 +66,7 @@ mod tests {
     #[test]
     fn expressions_about_an_image_share_a_sample_in_the_order_of_the_file() {
         for task in [Task::Locate, Task::Describe] {
-            let Loaded { samples, skipped } = load(task, &three().to_string()).unwrap();
+            let Loaded { samples, skipped, .. } = load(task, &three().to_string()).unwrap();
             assert!(skipped.is_empty(), "{skipped}");
             let found: Vec<_> = samples
                 .iter()

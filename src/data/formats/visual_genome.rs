@@ -1,16 +1,15 @@
 //! Visual Genome regions as GRiT writes them (`spec/data.md` §5): COCO JSON in which each annotation has
 //! a `caption`.
 
-use std::path::Path;
-
+use super::coco::Images;
 use super::skipped::{Fault, Reason};
-use super::{Loaded, coco};
+use super::{Loaded, Request, coco};
 use crate::data::sample::Task;
 use crate::error::Result;
 
 /// Reads regions with what is said about them.
-pub(super) fn load(task: Task, annotations: &Path, images: &Path) -> Result<Loaded> {
-    coco::load(task, annotations, images, false, |_, region, _| {
+pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
+    coco::load(task, request, Images::Images, |_, region, _| {
         let missing = || Fault::new(Reason::BrokenRecord, "missing field `caption`");
         region.caption.clone().ok_or_else(missing)
     })

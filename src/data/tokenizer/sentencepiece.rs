@@ -6,14 +6,14 @@
 //! comes from the file and is checked against it.
 
 mod characters;
-mod protobuf;
+
 
 use tokenizers::models::unigram::Unigram;
 use tokenizers::normalizers::{NormalizerWrapper, Replace, Sequence};
 use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
 use tokenizers::{AddedToken, normalizers::replace::ReplacePattern};
 
-use protobuf::Fields;
+use crate::data::protobuf::Fields;
 
 /// How a message with a first field of bytes begins, as [`MODEL_PIECES`] is.
 const FIRST_BYTE: u8 = (MODEL_PIECES as u8) << 3 | 2;
