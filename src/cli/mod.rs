@@ -43,7 +43,7 @@ enum Command {
     Describe(describe::Describe),
     /// Find the box that an expression is about
     Locate(locate::Locate),
-    /// Make data
+    /// Make data, and look into it
     #[command(subcommand)]
     Data(data::Data),
     /// Compare what a device computes with golden vectors of the original implementation

@@ -2,6 +2,7 @@
 
 pub mod alignment;
 pub mod batch;
+pub mod check;
 pub mod collate;
 pub mod formats;
 pub mod loader;
@@ -10,6 +11,7 @@ mod protobuf;
 pub mod sample;
 pub mod shapes;
 pub mod source;
+pub mod statistics;
 pub mod token_points;
 pub mod tokenizer;
 pub mod transform;

@@ -48,7 +48,7 @@ pub struct SourceConfig {
 }
 
 /// What `{split}` of a source stands for, filled in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SourceFiles {
     /// Annotation file or folder.
     pub annotations: PathBuf,
@@ -59,6 +59,33 @@ pub struct SourceFiles {
 }
 
 impl SourceConfig {
+    /// A source with every other key as it is where it is left out.
+    pub fn new(
+        task: Task,
+        format: Format,
+        annotations: impl Into<String>,
+        images: impl Into<String>,
+    ) -> Self {
+        Self {
+            task,
+            format,
+            annotations: annotations.into(),
+            images: images.into(),
+            weight: one(),
+            first_step: 0,
+            rows_per_image: one_row(),
+            max_text_tokens: text_tokens(),
+            prompt: String::new(),
+            max_context_tokens: context_tokens(),
+            splits: BTreeMap::new(),
+        }
+    }
+
+    /// Whether its texts answer questions, which stand in the instruction.
+    pub fn answers_questions(&self) -> bool {
+        self.prompt.contains(QUESTION_PLACEHOLDER)
+    }
+
     /// The files of `split`.
     pub fn files(&self, split: &str) -> SourceFiles {
         let split = self.splits.get(split).map_or(split, String::as_str);

@@ -208,6 +208,8 @@ fn is_cut_short(jpeg: &[u8]) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::path::Path;
+
     use image::{GrayImage, ImageBuffer, Luma, Rgb, Rgba};
 
     use super::*;

@@ -19,6 +19,7 @@ mod axis;
 mod canvas;
 mod chart;
 mod curves;
+pub mod data_statistics;
 mod data_uri;
 #[cfg(test)]
 mod example;

@@ -151,7 +151,13 @@ impl Evaluator<'_> {
         for (split, sources) in splits {
             let mut tasks = BTreeMap::new();
             for task in Task::ALL {
-                let sources: Vec<_> = sources.iter().filter(|s| s.task() == task).collect();
+                let of_task = sources.iter().filter(|source| source.task() == task);
+                let (answering, sources): (Vec<_>, Vec<_>) =
+                    of_task.partition(|source| source.config.answers_questions());
+                notes.extend(answering.iter().map(|source| {
+                    let file = &source.config.annotations;
+                    format!("{split}: {}: answers to questions are not scored: {file}", task.name())
+                }));
                 if sources.is_empty() {
                     continue;
                 }

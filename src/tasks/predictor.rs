@@ -91,7 +91,8 @@ impl Predictor {
     /// are those of the first of `sources` that teaches it.
     pub fn new(model: &PixelLlm, tokenizer: Tokenizer, sources: &[SourceConfig]) -> Self {
         let mut settings = BTreeMap::new();
-        for source in sources {
+        // Of what answers questions, none is asked here.
+        for source in sources.iter().filter(|source| !source.answers_questions()) {
             settings.entry(source.task).or_insert_with(|| TaskSettings::from(source));
         }
         Self { model: model.valid(), tokenizer, settings }

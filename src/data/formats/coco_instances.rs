@@ -6,10 +6,11 @@ use std::path::Path;
 use hotcoco::types::Segmentation;
 
 use super::coco::Images;
+use super::gathered::Gathered;
 use super::record::Id;
 use super::skipped::{Fault, Reason, Skipped};
 use super::{Loaded, Request, coco};
-use crate::data::sample::{ImageFile, Task};
+use crate::data::sample::{ImageFile, Row, Task};
 use crate::error::Result;
 use crate::geometry::BoundingBox;
 use crate::geometry::mask::{Mask, check_size};
@@ -61,9 +62,27 @@ pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
 /// # Errors
 /// As [`super::read`].
 pub fn read_instances(annotations: &Path, images: &Path) -> Result<Instances> {
-    let request = Request::new(annotations, images);
-    let contents = coco::read::<Option<Segmentation>>(&request, false)?;
-    let coco::Contents { images, categories, mut skipped, .. } = contents;
+    let (instances, _) = instances(&Request::new(annotations, images))?;
+    instances.skipped.check_some_left(annotations, instances.images.len(), "object")?;
+    Ok(instances)
+}
+
+/// As [`read`] to describe, but objects whose mask does not decode are skipped.
+pub(super) fn read_with_masks(request: &Request<'_>) -> Result<Loaded> {
+    let (Instances { images, skipped }, num_records) = instances(request)?;
+    let mut gathered = Gathered::new(Task::Describe);
+    for InstanceImage { image, image_id, instances, .. } in images {
+        let rows = instances.into_iter().map(|object| Row::of_region(object.category, object.bounds));
+        gathered.add(image, &image_id, rows.collect());
+    }
+    Ok(Loaded { samples: gathered.into_samples(), skipped, num_records, ..Loaded::default() })
+}
+
+/// Objects with their masks, and how many records the file has; none may be left.
+fn instances(request: &Request<'_>) -> Result<(Instances, usize)> {
+    let annotations = request.annotations;
+    let contents = coco::read::<Option<Segmentation>>(request, false)?;
+    let coco::Contents { images, categories, mut skipped, num_entries } = contents;
     let mut read = Vec::new();
     for image in images {
         let (width, height) = (image.record.width, image.record.height);
@@ -80,8 +99,7 @@ pub fn read_instances(annotations: &Path, images: &Path) -> Result<Instances> {
             read.push(InstanceImage { image: image.path, image_id, width, height, instances });
         }
     }
-    skipped.check_some_left(annotations, read.len(), "object")?;
-    Ok(Instances { images: read, skipped })
+    Ok((Instances { images: read, skipped }, num_entries.1))
 }
 
 fn instance(

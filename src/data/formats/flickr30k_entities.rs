@@ -25,6 +25,9 @@ use crate::geometry::BoundingBox;
 const HELP: &str = "Give the folder of Flickr30k Entities that has the folders Sentences and \
                     Annotations.";
 
+/// Elements in elements; those of this set are 4.
+const MAX_DEPTH: usize = 16;
+
 /// Entities of an image: the boxes of each, normalised; none where nobody drew one.
 type Entities = HashMap<String, Vec<BoundingBox>>;
 
@@ -175,6 +178,7 @@ impl Reader<'_> {
     /// Boxes per entity of an annotation file.
     fn entities(&mut self, xml: &str, path: &Path, id: &str) -> Result<Entities, Fault> {
         let broken = |problem: String| Fault::new(Reason::BrokenFile, problem);
+        check_depth(xml).map_err(broken)?;
         let document = Document::parse(xml.trim_start_matches('\u{feff}'))
             .map_err(|error| broken(format!("not XML: {error}")))?;
         let root = document.root_element();
@@ -217,6 +221,44 @@ impl Reader<'_> {
         }
         Ok(entities)
     }
+}
+
+/// Refuses elements that are nested deeper than those of this set ever are: the parser calls itself for
+/// each, until the stack is full. Comments and declarations, which could hide some, are refused too.
+fn check_depth(xml: &str) -> Result<(), String> {
+    if xml.contains("<!") {
+        return Err("there is a comment or a declaration in it".to_string());
+    }
+    let mut depth = 0_usize;
+    for tag in xml.split('<').skip(1) {
+        match tag.chars().next() {
+            Some('/') => depth = depth.saturating_sub(1),
+            Some('?') => {}
+            _ if tag[..end_of_tag(tag)].ends_with('/') => {}
+            _ => depth += 1,
+        }
+        if depth > MAX_DEPTH {
+            return Err(format!("elements are nested deeper than {MAX_DEPTH}"));
+        }
+    }
+    Ok(())
+}
+
+/// Where the `>` of a tag is; one between quotes is not it.
+fn end_of_tag(tag: &str) -> usize {
+    let mut quote = None;
+    let end = tag.char_indices().find(|(_, c)| match (quote, c) {
+        (Some(open), c) => {
+            quote = (open != *c).then_some(open);
+            false
+        }
+        (None, '"' | '\'') => {
+            quote = Some(*c);
+            false
+        }
+        (None, c) => *c == '>',
+    });
+    end.map_or(tag.len(), |(at, _)| at)
 }
 
 fn children<'a, 'b>(node: Node<'a, 'b>, name: &'static str) -> impl Iterator<Item = Node<'a, 'b>> {
@@ -394,6 +436,8 @@ mod tests {
             (two_men().replace("<width>100", "<width>100000"), Reason::AbsurdSize),
             (two_men()[..two_men().len() / 2].to_string(), Reason::BrokenFile),
             ("<a>".repeat(20_000), Reason::BrokenFile),
+            ("<a b='/>'>".repeat(20_000), Reason::BrokenFile),
+            ("<a><!--</a>-->".repeat(20_000), Reason::BrokenFile),
             (annotations(&[object("1", &bndbox([20, 1, 10, 5]))]), Reason::EmptyBox),
             (annotations(&[object("1", &bndbox([200, 1, 210, 5]))]), Reason::BoxOutside),
             (annotations(&[object("1", "<bndbox><xmin>1</xmin></bndbox>")]), Reason::BrokenBox),

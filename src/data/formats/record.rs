@@ -111,7 +111,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
     }
 }
 
-/// That a file with several splits does not have the one that was asked for.
+/// An [`Error::Usage`] that a file with several splits does not have the one that was asked for.
 pub(super) fn unknown_split(
     path: &Path,
     asked: &str,
@@ -123,7 +123,7 @@ pub(super) fn unknown_split(
         [] => "There is no split in the file.".to_string(),
         names => format!("It has {}; name one of them, or map to it by `splits`.", names.join(", ")),
     };
-    Error::format(path, format!("has no split {asked:?}"), help)
+    Error::Usage { problem: format!("{} has no split {asked:?}", path.display()), help }
 }
 
 /// Reads a JSON document of the shape `T`; where one of its records is broken, of the shape `L`, which

@@ -70,7 +70,7 @@ mod tests {
             assert!(skipped.is_empty(), "{skipped}");
             let found: Vec<_> = samples
                 .iter()
-                .map(|s| (s.task, s.image_id.as_str(), s.image.ends_with("a.jpg"), s.rows.len()))
+                .map(|s| (s.task, s.image_id.as_str(), s.image.path.ends_with("a.jpg"), s.rows.len()))
                 .collect();
             assert_eq!(found, [(task, "41", true, 2), (task, "42", false, 1)]);
             let rows: Vec<_> =

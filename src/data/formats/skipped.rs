@@ -63,7 +63,7 @@ pub enum Reason {
     TextOnly,
     /// A phrase whose entity nobody drew a box for.
     UndrawnPhrase,
-    /// An image file that cannot be decoded, or is not of the size that its record says.
+    /// An image file that cannot be decoded.
     BrokenImage,
     /// An image that is trained on and evaluated on.
     SharedImage,
@@ -358,8 +358,6 @@ pub(super) enum Place<'a> {
         /// Its index among the records of its kind, from 0.
         index: usize,
     },
-    /// A file as a whole.
-    File { path: &'a Path },
 }
 
 impl Place<'_> {
@@ -374,7 +372,6 @@ impl Place<'_> {
             Self::Record { path, kind, id: None, index } => {
                 (format!("{}: {kind}s[{index}]", file_name(path)), path, None, None)
             }
-            Self::File { path } => (file_name(path), path, None, None),
         };
         let (file, id) = (path.to_path_buf(), id.map(Id::to_string));
         Example { place, file, id, line, message }

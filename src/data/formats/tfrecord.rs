@@ -37,6 +37,27 @@ pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
     Ok(Loaded { samples: gathered.into_samples(), skipped, num_records, ..Loaded::default() })
 }
 
+/// What the first sound record is for.
+pub(super) fn first_task(request: &Request<'_>) -> Result<Task> {
+    for path in shards::files(request.annotations)? {
+        let mut records = Records::open(&path)?;
+        loop {
+            match records.next().map_err(Error::io("read", &path))? {
+                Next::Record(record, _) => {
+                    let kind = Example::parse(&record).ok().as_ref().and_then(kind_of);
+                    if let Some(kind) = kind {
+                        return Ok(kind.tasks()[0]);
+                    }
+                }
+                Next::WrongChecksum => {}
+                Next::Broken(_) | Next::End => break,
+            }
+        }
+    }
+    // Whatever the task: reading then says what is wrong.
+    Ok(Task::Narrate)
+}
+
 struct Reader {
     task: Task,
     gathered: Gathered,

@@ -147,7 +147,7 @@ mod tests {
     fn a_split_that_is_not_there_is_an_error_with_those_that_are() {
         let error = load(&objects(), Some("testA")).unwrap_err();
         assert!(error.to_string().contains("has no split \"testA\""), "{error}");
-        let crate::Error::Format { help, .. } = error else { unreachable!() };
+        let crate::Error::Usage { help, .. } = error else { unreachable!() };
         assert!(help.contains("train, val"), "{help}");
     }
 

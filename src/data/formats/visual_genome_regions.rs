@@ -40,9 +40,9 @@ struct Described {
 /// An entry of `image_data.json`.
 #[derive(Debug, Deserialize)]
 struct ImageData {
-    #[serde(alias = "id")]
-    image_id: Id,
+    /// Pixels.
     width: u32,
+    /// Pixels.
     height: u32,
     #[serde(default)]
     coco_id: Option<u64>,
@@ -148,5 +148,98 @@ impl Reader<'_> {
         let xywh = [region.x, region.y, region.width, region.height];
         let bounds = boxes::region(&xywh, size, place, &mut self.skipped)?;
         Ok(Row::of_region(region.phrase.trim(), bounds))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+
+    use serde_json::{Value, json};
+
+    use super::super::testing::{Folder, assert_skipped};
+    use super::super::{Format, load as load_format};
+    use super::*;
+    use crate::geometry::BoundingBox;
+
+    fn regions() -> Value {
+        let region = |id: u32, image_id: u32, phrase: &str| json!({"region_id": id, "image_id": image_id,
+            "x": id, "y": 5, "width": 10, "height": 20, "phrase": phrase});
+        json!([
+            {"id": 1, "regions": [region(10, 1, "a dog "), region(20, 1, "a tree")]},
+            {"id": 2, "regions": [region(30, 2, "a cat")]},
+            {"id": 3, "regions": []},
+        ])
+    }
+
+    fn images() -> Value {
+        let image = |id: u32| json!({"image_id": id, "width": 100, "height": 50, "coco_id": null,
+            "url": format!("https://example.org/VG_100K/{id}.jpg")});
+        let mut images = json!([image(1), image(2), image(3)]);
+        images[1]["coco_id"] = json!(139);
+        images
+    }
+
+    fn load(regions: &Value, data: &Value) -> Result<Loaded> {
+        let folder = Folder::new(&["1.jpg"]);
+        fs::create_dir(folder.images().join("VG_100K_2")).unwrap();
+        fs::write(folder.images().join("VG_100K_2/2.jpg"), "").unwrap();
+        fs::write(folder.root().join("image_data.json"), data.to_string()).unwrap();
+        let annotations = folder.root().join("region_descriptions.json");
+        fs::write(&annotations, regions.to_string()).unwrap();
+        load_format(Format::VisualGenome, Task::Describe, &annotations, &folder.images())
+    }
+
+    #[test]
+    fn regions_have_the_size_of_their_image_from_the_file_beside() {
+        let loaded = load(&regions(), &images()).unwrap();
+        assert!(loaded.skipped.is_empty(), "{}", loaded.skipped);
+        assert_eq!((loaded.samples.len(), loaded.num_records), (2, 3));
+        let row = &loaded.samples[0].rows[0];
+        assert_eq!((row.text.as_str(), row.region), ("a dog", Some(BoundingBox::new(0.1, 0.1, 0.2, 0.5))));
+        assert!(loaded.samples[1].image.path.ends_with("VG_100K_2/2.jpg"));
+        assert_eq!(loaded.coco_ids, HashMap::from([("2".to_string(), 139)]));
+    }
+
+    #[test]
+    fn each_damaged_record_is_skipped_for_its_reason() {
+        type Damage = fn(&mut Value, &mut Value);
+        let damages: [(Reason, Damage); 10] = [
+            (Reason::NoWords, |r, _| r[1]["regions"][0]["phrase"] = json!("")),
+            (Reason::BrokenRecord, |r, _| r[1]["regions"][0]["phrase"] = json!(7)),
+            (Reason::BrokenRecord, |r, _| r[1]["regions"] = json!(7)),
+            (Reason::BrokenBox, |r, _| r[1]["regions"][0]["x"] = Value::Null),
+            (Reason::EmptyBox, |r, _| r[1]["regions"][0]["height"] = json!(-3)),
+            (Reason::Duplicate, |r, _| r[1]["regions"][0]["region_id"] = json!(10)),
+            (Reason::UnknownImage, |r, _| r[1]["id"] = json!(9)),
+            (Reason::MissingImage, |r, _| r[1]["id"] = json!(3)),
+            (Reason::AbsurdSize, |_, d| d[1]["width"] = json!(123_456_789)),
+            (Reason::BrokenRecord, |_, d| d[1]["width"] = json!("100")),
+        ];
+        for (index, (reason, damage)) in damages.into_iter().enumerate() {
+            let (mut regions, mut data) = (regions(), images());
+            damage(&mut regions, &mut data);
+            let loaded = load(&regions, &data).unwrap();
+            assert_skipped(&loaded.skipped, &[(reason, 1)]);
+            assert_eq!(loaded.samples.len(), 1, "damage {index}");
+        }
+    }
+
+    #[test]
+    fn a_box_that_reaches_out_is_clipped_and_noted() {
+        let mut regions = regions();
+        regions[1]["regions"][0]["x"] = json!(95);
+        let loaded = load(&regions, &images()).unwrap();
+        assert_eq!((loaded.skipped.count(), loaded.skipped.clipped()), (0, 1));
+        assert_eq!(loaded.samples[1].rows[0].region, Some(BoundingBox::new(0.95, 0.1, 1.0, 0.5)));
+    }
+
+    #[test]
+    fn the_sizes_that_are_missing_are_an_error_that_names_their_file() {
+        let folder = Folder::new(&[]);
+        fs::write(folder.annotations(), regions().to_string()).unwrap();
+        let error = load_format(Format::VisualGenome, Task::Describe, &folder.annotations(), &folder.images());
+        assert!(error.unwrap_err().to_string().contains("image_data.json"));
     }
 }

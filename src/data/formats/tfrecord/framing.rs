@@ -12,9 +12,6 @@ use crate::error::{Error, Result};
 /// Longest record, in bytes: what TensorFlow's own readers take (`2^31 − 1` is protobuf's limit).
 const MAX_LENGTH: u64 = (1 << 31) - 1;
 
-/// Bytes before the record: 8 of its length and 4 of that's checksum.
-const HEADER: u64 = 12;
-
 /// Castagnoli's polynomial, its bits reversed.
 const POLYNOMIAL: u32 = 0x82F6_3B78;
 
@@ -157,6 +154,9 @@ mod tests {
         assert_eq!(crc32c(b"123456789"), 0xE306_9283);
         assert_eq!(masked_crc32c(b"123456789"), 0xE306_9283_u32.rotate_right(15).wrapping_add(MASK_DELTA));
     }
+
+    /// Bytes before a record: 8 of its length and 4 of that's checksum.
+    const HEADER: u64 = 12;
 
     #[test]
     fn records_come_with_where_they_begin() {
