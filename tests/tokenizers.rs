@@ -105,7 +105,7 @@ fn a_tokenizer_that_lacks_special_tokens_or_is_damaged_is_named() {
         (json.replace("<pad>", "<gap>").into(), "has neither \"[PAD]\" nor \"<pad>\""),
         (json[..json.len() / 2].into(), "not a tokenizer"),
         (Vec::new(), "not a tokenizer"),
-        (model[..9].to_vec(), "cut off, or not the message that is expected"),
+        (model[..9].to_vec(), "cut off, or not a SentencePiece model"),
         (model.to_vec(), "not a whole SentencePiece model"),
     ];
     for (content, problem) in cases {

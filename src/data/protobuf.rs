@@ -19,7 +19,8 @@ pub(super) enum Value<'a> {
     Fixed32([u8; 4]),
 }
 
-const CUT: &str = "cut off, or not the message that is expected";
+/// What is said of bytes that are no message.
+pub(super) const CUT: &str = "cut off, or not the message that is expected";
 
 impl<'a> Fields<'a> {
     pub(super) fn new(message: &'a [u8]) -> Self {

@@ -161,15 +161,39 @@ impl Source {
     /// Whether the rows of an image share their prompt: the whole image and the same instruction.
     pub fn shares_prompt(&self) -> bool {
         let is_own = |placeholder| self.config.prompt.contains(placeholder);
-        self.task() != Task::Describe && ![TEXT_PLACEHOLDER, QUESTION_PLACEHOLDER].iter().any(is_own)
+        self.task() != Task::Describe
+            && ![TEXT_PLACEHOLDER, QUESTION_PLACEHOLDER].iter().any(is_own)
     }
 
     /// The instruction before the text of `row`.
     pub fn prompt_for(&self, row: &Row) -> String {
         let question = row.question.as_deref().unwrap_or_default();
-        let prompt = self.config.prompt.replace(QUESTION_PLACEHOLDER, question);
-        prompt.replace(TEXT_PLACEHOLDER, &row.text)
+        fill(
+            &self.config.prompt,
+            &[(TEXT_PLACEHOLDER, &row.text), (QUESTION_PLACEHOLDER, question)],
+        )
     }
+}
+
+/// Replaces placeholders; what is put in for one is not looked at again.
+fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let (mut filled, mut rest) = (String::new(), template);
+    while let Some(at) = rest.find('{') {
+        filled.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let known = values.iter().find_map(|(name, value)| Some((rest.strip_prefix(name)?, value)));
+        match known {
+            Some((after, value)) => {
+                filled.push_str(value);
+                rest = after;
+            }
+            None => {
+                filled.push('{');
+                rest = &rest[1..];
+            }
+        }
+    }
+    filled + rest
 }
 
 /// What stands for the text in an instruction.
@@ -177,3 +201,35 @@ pub(crate) const TEXT_PLACEHOLDER: &str = "{text}";
 
 /// What stands for the question in an instruction.
 pub(crate) const QUESTION_PLACEHOLDER: &str = "{question}";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions_have_the_text_and_the_question_and_nothing_is_filled_twice() {
+        let config = SourceConfig {
+            prompt: "Q: {question} {x} A: ".into(),
+            ..SourceConfig::new(Task::Narrate, Format::Llava, "", "")
+        };
+        assert!(config.answers_questions());
+        let source = Source { config, samples: Vec::new(), skipped: Skipped::default() };
+        assert!(!source.shares_prompt());
+        let row = Row { question: Some("Why {text}?".into()), ..Row::of_image("Because.") };
+        assert_eq!(source.prompt_for(&row), "Q: Why {text}? {x} A: ");
+    }
+
+    #[test]
+    fn a_source_has_files_per_split_by_its_own_names() {
+        let mut config =
+            SourceConfig::new(Task::Locate, Format::RefexpRefer, "a/{split}.p", "images/{split}");
+        config.splits.insert("test".into(), "testA".into());
+        let files = config.files("test");
+        assert_eq!(files.annotations, PathBuf::from("a/testA.p"));
+        assert_eq!(
+            (files.request().split, files.images.as_path()),
+            (Some("testA"), "images/testA".as_ref())
+        );
+        assert_eq!(config.files("train").split, "train");
+    }
+}

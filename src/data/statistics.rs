@@ -123,7 +123,8 @@ impl Statistics {
             Some(tokenizer) => token_counts(&rows, tokenizer)?,
             None => Vec::new(),
         };
-        let boxes = if regions.is_empty() { Vec::new() } else { per_image(&|r| r.region.is_some()) };
+        let boxes =
+            if regions.is_empty() { Vec::new() } else { per_image(&|r| r.region.is_some()) };
         let distributions = [
             Distribution::new("texts per image", per_image(&|_| true)),
             Distribution::new("words per text", rows.iter().map(words)),

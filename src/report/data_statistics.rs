@@ -39,7 +39,8 @@ fn numbers(distribution: &Distribution) -> Vec<String> {
 
 /// Whole numbers whole, others with two decimals.
 fn decimal(value: f64) -> String {
-    if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+    let decimals = format!("{value:.2}");
+    decimals.strip_suffix(".00").map_or(decimals.clone(), String::from)
 }
 
 /// The page.

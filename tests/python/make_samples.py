@@ -185,7 +185,7 @@ def coco_instances():
         instance(207, 3, list(box), polygon(*box)),
         instance(208, 4, list(box), polygon(*box)),
         instance(209, 1, [float("nan"), 6, 5, 5], polygon(*box)),       # as Python writes it
-        instance(210, 1, list(box), {"size": size, "counts": [5, 4]}),  # runs of 9 pixels
+        instance(210, 1, list(box), {"size": size, "counts": [5, 4000]}),  # beyond the image
     ]
     unsafe = coco_image(3, "../../../etc/passwd")
     absurd = coco_image(4, "000000000002.jpg", width=2_000_000_000)

@@ -32,7 +32,9 @@ impl Check {
             Asked::File(file) => check_file(file.format, &file.request(), thoroughness)?,
             Asked::Experiment(_, Some(split)) => {
                 return Err(Error::Usage {
-                    problem: format!("an experiment is checked on all of its splits, not on {split:?}"),
+                    problem: format!(
+                        "an experiment is checked on all of its splits, not on {split:?}"
+                    ),
                     help: "Leave --split out, or check one file by --format.".into(),
                 });
             }
@@ -43,10 +45,12 @@ impl Check {
             }
         };
         match self.json {
-            true => say(serde_json::to_string_pretty(&checked).map_err(|error| Error::Compute {
-                problem: format!("the faults cannot be written as JSON: {error}"),
-                help: "Report this as a bug.".into(),
-            })?),
+            true => {
+                say(serde_json::to_string_pretty(&checked).map_err(|error| Error::Compute {
+                    problem: format!("the faults cannot be written as JSON: {error}"),
+                    help: "Report this as a bug.".into(),
+                })?)
+            }
             false => print(&checked),
         }
         Ok(ExitCode::from(u8::from(!checked.faults.is_empty())))

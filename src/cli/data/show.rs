@@ -27,6 +27,9 @@ use crate::training::sources;
 /// Vocabulary of a tokenizer that is trained on one file, in ids, at most: BERT's.
 const VOCABULARY: usize = 30_522;
 
+/// Where a word without a place is: what is not a number is not drawn.
+const NOWHERE: BoundingBox = BoundingBox::new(f32::NAN, f32::NAN, f32::NAN, f32::NAN);
+
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Show {
     #[command(flatten)]
@@ -151,16 +154,12 @@ impl Seen<'_> {
         let caption = self.tokenizer.decode(ids);
         match self.source.task() {
             Task::Narrate => {
-                let located = |(&id, place): (&i64, &Option<BoundingBox>)| {
+                let word = |(&id, place): (&i64, &Option<BoundingBox>)| {
                     let text = self.tokenizer.decode(&[id]);
-                    Some(LocatedWord { text, bounds: (*place)?, log_prob: 0.0 })
+                    let bounds = place.unwrap_or(NOWHERE);
+                    (!text.is_empty()).then_some(LocatedWord { text, bounds, log_prob: 0.0 })
                 };
-                let words: Vec<_> = ids.iter().zip(&places).filter_map(located).collect();
-                if words.is_empty() {
-                    let region = self.prompt(row);
-                    let description = Description { region, caption, score: 0.0 };
-                    return overlay::description(canvas, &description);
-                }
+                let words = ids.iter().zip(&places).filter_map(word).collect();
                 overlay::narration(canvas, &Narration { caption, words, score: 0.0 })
             }
             Task::Describe => {
@@ -212,8 +211,8 @@ impl Seen<'_> {
     fn print_tokens(&self, row: usize) {
         let dims = &self.batch.dims;
         let prompt = if dims.prompts == 1 { 0 } else { row };
-        let context = &self.batch.context
-            [prompt * dims.context_tokens..(prompt + 1) * dims.context_tokens];
+        let context =
+            &self.batch.context[prompt * dims.context_tokens..(prompt + 1) * dims.context_tokens];
         if !context.is_empty() {
             say(format_args!("  context {:?} {context:?}", self.tokenizer.decode(context)));
         }

@@ -140,7 +140,8 @@ mod tests {
     use super::*;
 
     fn captions() -> Value {
-        let image = |id: u32| json!({"id": id, "file_name": format!("{id}.jpg"), "width": 8, "height": 6});
+        let image =
+            |id: u32| json!({"id": id, "file_name": format!("{id}.jpg"), "width": 8, "height": 6});
         let caption = |id: u32, image_id: u32, text: &str| json!({"id": id, "image_id": image_id, "caption": text});
         json!({
             "images": [image(1), image(2)],

@@ -72,7 +72,8 @@ pub(super) fn read_with_masks(request: &Request<'_>) -> Result<Loaded> {
     let (Instances { images, skipped }, num_records) = instances(request)?;
     let mut gathered = Gathered::new(Task::Describe);
     for InstanceImage { image, image_id, instances, .. } in images {
-        let rows = instances.into_iter().map(|object| Row::of_region(object.category, object.bounds));
+        let rows =
+            instances.into_iter().map(|object| Row::of_region(object.category, object.bounds));
         gathered.add(image, &image_id, rows.collect());
     }
     Ok(Loaded { samples: gathered.into_samples(), skipped, num_records, ..Loaded::default() })

@@ -60,7 +60,8 @@ pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
         let annotations = root.join("Annotations").join(format!("{id}.xml"));
         if let Err(fault) = reader.image(&id, &annotations, &mut folder)? {
             let known = Id::Text(id);
-            let place = Place::Record { path: &annotations, kind: "image", id: Some(&known), index: 0 };
+            let place =
+                Place::Record { path: &annotations, kind: "image", id: Some(&known), index: 0 };
             reader.skipped.add(place, fault);
         }
     }
@@ -74,7 +75,9 @@ fn ids(root: &Path, split: Option<&str>) -> Result<Vec<String>> {
     let entries = match fs::read_dir(&sentences) {
         Ok(entries) => entries,
         Err(_) if root.is_file() => return Err(Error::format(root, "this is a file", HELP)),
-        Err(error) => return Err(Error::io("list", if root.exists() { &sentences } else { root })(error)),
+        Err(error) => {
+            return Err(Error::io("list", if root.exists() { &sentences } else { root })(error));
+        }
     };
     if let Some(split) = split {
         let list = root.join(format!("{split}.txt"));
@@ -148,7 +151,8 @@ impl Reader<'_> {
         rows: &mut Vec<Row>,
     ) {
         let Sentence { text, phrases } = sentence;
-        let boxes_of = |phrase: &Phrase| entities.get(&phrase.entity).map_or(&[][..], Vec::as_slice);
+        let boxes_of =
+            |phrase: &Phrase| entities.get(&phrase.entity).map_or(&[][..], Vec::as_slice);
         if self.task == Task::Narrate {
             let located = phrases.iter().filter_map(|phrase| {
                 let bounds = around(boxes_of(phrase))?;
@@ -206,7 +210,10 @@ impl Reader<'_> {
             let found = boxes::region(&xywh, size, place, &mut self.skipped).and_then(|bounds| {
                 let key = (names.join(" "), format!("{xywh:?}"));
                 match drawn.insert(key, ()) {
-                    Some(()) => Err(Fault::new(Reason::Duplicate, format!("image {id}: a box stands above already"))),
+                    Some(()) => Err(Fault::new(
+                        Reason::Duplicate,
+                        format!("image {id}: a box stands above already"),
+                    )),
                     None => Ok(bounds),
                 }
             });
@@ -289,7 +296,8 @@ fn sentence(line: &str) -> Result<Sentence, Fault> {
     while let Some((before, marked)) = rest.split_once("[/EN#") {
         let (phrase, after) =
             marked.split_once(']').ok_or_else(|| broken("a phrase has no end"))?;
-        let (mark, words) = phrase.split_once(' ').ok_or_else(|| broken("a phrase has no words"))?;
+        let (mark, words) =
+            phrase.split_once(' ').ok_or_else(|| broken("a phrase has no words"))?;
         let entity = mark.split('/').next().unwrap_or_default();
         if entity.is_empty() || !entity.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(broken("a phrase has no number"));
@@ -404,7 +412,10 @@ mod tests {
         assert_skipped(&loaded.skipped, &[(Reason::UndrawnPhrase, 1)]);
         let loaded = set.load(Task::Describe, None).unwrap();
         let first = BoundingBox::new(0.1, 0.2, 0.2, 0.8);
-        assert_eq!((texts(&loaded).len(), texts(&loaded)[0].clone()), (4, ("Two men".into(), first)));
+        assert_eq!(
+            (texts(&loaded).len(), texts(&loaded)[0].clone()),
+            (4, ("Two men".into(), first))
+        );
     }
 
     #[test]

@@ -12,8 +12,8 @@ use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::image_folder::ImageFolder;
-use super::record::{self, Id};
 use super::phrase::find;
+use super::record::{self, Id};
 use super::skipped::{Fault, Place, Reason, Skipped};
 use super::trace::{Trace, TracePoint};
 use super::{Loaded, Request, shards};

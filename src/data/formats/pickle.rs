@@ -37,7 +37,11 @@ pub(super) fn to_json(value: Value) -> Json {
         Value::None => Json::Null,
         Value::Bool(value) => value.into(),
         Value::I64(value) => value.into(),
-        Value::Int(value) => value.to_string().into(),
+        // Python 2's long numbers are seldom long.
+        Value::Int(value) => {
+            let digits = value.to_string();
+            digits.parse::<i64>().map_or_else(|_| digits.clone().into(), Json::from)
+        }
         Value::F64(value) => value.into(),
         Value::Bytes(bytes) => text(bytes).into(),
         Value::String(text) => text.into(),
@@ -121,7 +125,12 @@ impl<'a> Walk<'a> {
                 length @ ..=MAX_NUMBER => self.push(length as u64),
                 length => Err(format!("a number of {length} digits")),
             },
-            b'S' | b'V' => self.line()?.len().try_into().map_err(|_| TOO_LARGE.into()).and_then(|n| self.push(n)),
+            b'S' | b'V' => self
+                .line()?
+                .len()
+                .try_into()
+                .map_err(|_| TOO_LARGE.into())
+                .and_then(|n| self.push(n)),
             b'J' => self.fixed(4),
             b'K' => self.fixed(1),
             b'M' => self.fixed(2),
@@ -307,9 +316,16 @@ mod tests {
     }
 
     #[test]
+    fn long_numbers_of_python_2_are_numbers() {
+        assert_eq!(json_of(b"L1719310L\n."), json!(1_719_310));
+        assert_eq!(json_of(b"\x8a\x03\x0e\x3c\x1a."), json!(1_719_310));
+        assert_eq!(json_of(b"L99999999999999999999L\n."), json!("99999999999999999999"));
+    }
+
+    #[test]
     fn a_word_may_be_fetched_again_and_a_list_too() {
-        let shared = b"(lp0\nS'a'\np1\nag1\na(lp2\ng1\naag2\na.";
-        assert_eq!(json_of(shared), json!(["a", "a", ["a"], ["a"]]));
+        assert_eq!(json_of(b"(lp0\nS'a'\np1\nag1\na(lg1\naa."), json!(["a", "a", ["a"]]));
+        assert_eq!(json_of(b"(lp0\n(lp1\nI1\naag1\na."), json!([[1], [1]]));
     }
 
     #[test]

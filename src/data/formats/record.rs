@@ -121,7 +121,9 @@ pub(super) fn unknown_split(
     found.sort();
     let help = match found.as_slice() {
         [] => "There is no split in the file.".to_string(),
-        names => format!("It has {}; name one of them, or map to it by `splits`.", names.join(", ")),
+        names => {
+            format!("It has {}; name one of them, or map to it by `splits`.", names.join(", "))
+        }
     };
     Error::Usage { problem: format!("{} has no split {asked:?}", path.display()), help }
 }

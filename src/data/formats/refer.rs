@@ -93,10 +93,8 @@ struct Objects {
 impl Objects {
     fn beside(refs: &Path) -> Result<Self> {
         let path = refs.with_file_name("instances.json");
-        let document = record::read_document::<SoundDocument<_>, LenientDocument<_>>(
-            &path,
-            INSTANCES_HELP,
-        )?;
+        let document =
+            record::read_document::<SoundDocument<_>, LenientDocument<_>>(&path, INSTANCES_HELP)?;
         let images = document.images.into_iter();
         let annotations = document.annotations.into_iter();
         Ok(Self {
@@ -212,8 +210,10 @@ mod tests {
 
     fn instances() -> Json {
         let image = |id: u32| json!({"id": id, "file_name": format!("{id}.jpg"), "width": 20, "height": 10});
-        let object = |id: u32, x: u32| json!({"id": id, "image_id": id / 10, "bbox": [x, 0, 5, 5],
-            "category_id": 1, "iscrowd": 0, "segmentation": [[0, 0, 1, 0, 1, 1]]});
+        let object = |id: u32, x: u32| {
+            json!({"id": id, "image_id": id / 10, "bbox": [x, 0, 5, 5],
+            "category_id": 1, "iscrowd": 0, "segmentation": [[0, 0, 1, 0, 1, 1]]})
+        };
         json!({"images": [image(1), image(2)],
             "annotations": [object(10, 0), object(11, 10), object(20, 5)]})
     }

@@ -70,7 +70,9 @@ mod tests {
             assert!(skipped.is_empty(), "{skipped}");
             let found: Vec<_> = samples
                 .iter()
-                .map(|s| (s.task, s.image_id.as_str(), s.image.path.ends_with("a.jpg"), s.rows.len()))
+                .map(|s| {
+                    (s.task, s.image_id.as_str(), s.image.path.ends_with("a.jpg"), s.rows.len())
+                })
                 .collect();
             assert_eq!(found, [(task, "41", true, 2), (task, "42", false, 1)]);
             let rows: Vec<_> =
@@ -186,12 +188,12 @@ mod tests {
         let folder = Folder::new(&[]);
         let error = folder.load(Format::RefexpMdetr, Task::Locate, &three().to_string());
         let message = error.unwrap_err().to_string();
-        assert!(message.contains("no annotation can be used"), "{message}");
+        assert!(message.contains("no expression can be used"), "{message}");
         assert!(
             message.contains("3 × missing image (first: annotations.json: image 1: no a.jpg in")
         );
         let none = json!({"images": [], "annotations": []}).to_string();
         let message = load(Task::Locate, &none).unwrap_err().to_string();
-        assert!(message.contains("there is no annotation in the file"), "{message}");
+        assert!(message.contains("there is no expression in the file"), "{message}");
     }
 }

@@ -225,7 +225,10 @@ fn narratives(example: &Example<'_>, mut skip: impl FnMut(Fault)) -> Result<Vec<
     let utterances = example.text_lists("caption/utterance")?;
     let counts = [centers.len(), boxes.len(), utterances.len()];
     if counts != [captions.len(); 3] {
-        return Err(format!("{} captions have {counts:?} centres, boxes, utterances", captions.len()));
+        return Err(format!(
+            "{} captions have {counts:?} centres, boxes, utterances",
+            captions.len()
+        ));
     }
     let mut rows = Vec::new();
     for (k, caption) in captions.into_iter().enumerate() {
@@ -233,7 +236,10 @@ fn narratives(example: &Example<'_>, mut skip: impl FnMut(Fault)) -> Result<Vec<
         let said = &utterances[k];
         if [centers.len(), boxes.len()] != [said.len(); 2] {
             let message = format!(
-                "{} utterances have {} centres and {} boxes", said.len(), centers.len(), boxes.len()
+                "{} utterances have {} centres and {} boxes",
+                said.len(),
+                centers.len(),
+                boxes.len()
             );
             return Err(message);
         }

@@ -51,7 +51,11 @@ pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
         let place = Place::Record { path, kind: "object", id: None, index };
         let added = record.and_then(|object| {
             let message = format!("image {}", object.image_id);
-            if !seen.insert((object.image_id.clone(), shown(&object.bbox), object.expressions.clone())) {
+            if !seen.insert((
+                object.image_id.clone(),
+                shown(&object.bbox),
+                object.expressions.clone(),
+            )) {
                 return Err(Fault::new(Reason::Duplicate, message));
             }
             boxes::check_size(object.width, object.height)?;
@@ -89,8 +93,7 @@ fn file_names(object: &Object) -> Vec<String> {
         .map(|folder| format!("{folder}COCO_train2014_{number}.jpg"))
         .into_iter()
         .chain(["", "train2017/"].map(|folder| format!("{folder}{number}.jpg")));
-    let by_id =
-        ["", "VG_100K/", "VG_100K_2/", "flickr30k-images/"].map(|f| format!("{f}{id}.jpg"));
+    let by_id = ["", "VG_100K/", "VG_100K_2/", "flickr30k-images/"].map(|f| format!("{f}{id}.jpg"));
     match object.data_source.as_deref() {
         Some("coco") => of_coco.collect(),
         Some(_) => by_id.to_vec(),
@@ -110,10 +113,12 @@ mod tests {
     use crate::geometry::BoundingBox;
 
     fn objects() -> Value {
-        let object = |image_id: u32, bbox: [f32; 4], texts: &[&str]| json!({
-            "image_id": image_id, "width": 20, "height": 10, "bbox": bbox, "expressions": texts,
-            "category_id": 0, "mask": [[0, 0, 1, 0, 1, 1]], "data_source": "coco",
-        });
+        let object = |image_id: u32, bbox: [f32; 4], texts: &[&str]| {
+            json!({
+                "image_id": image_id, "width": 20, "height": 10, "bbox": bbox, "expressions": texts,
+                "category_id": 0, "mask": [[0, 0, 1, 0, 1, 1]], "data_source": "coco",
+            })
+        };
         let mut of_genome = object(8, [0.0, 0.0, 20.0, 10.0], &["the sky"]);
         of_genome["data_source"] = json!("vg");
         json!({

@@ -17,7 +17,8 @@ use crate::error::Result;
 const HELP: &str = "Give region_descriptions.json of Visual Genome, as it was downloaded.";
 
 /// What a user can do about the file beside it.
-const IMAGE_HELP: &str = "Put image_data.json of the same version of Visual Genome beside the regions.";
+const IMAGE_HELP: &str =
+    "Put image_data.json of the same version of Visual Genome beside the regions.";
 
 /// An image with its regions.
 #[derive(Debug, Deserialize)]
@@ -89,7 +90,8 @@ fn image_data(regions: &Path) -> Result<HashMap<Id, Result<ImageData, Fault>>> {
 /// COCO's ids of the images of an `image_data.json` that lies beside `annotations`, if one does.
 pub(super) fn coco_ids_beside(annotations: &Path) -> HashMap<String, u64> {
     let images = image_data(annotations).unwrap_or_default();
-    let coco_id = |(id, image): (Id, Result<ImageData, Fault>)| Some((id.to_string(), image.ok()?.coco_id?));
+    let coco_id =
+        |(id, image): (Id, Result<ImageData, Fault>)| Some((id.to_string(), image.ok()?.coco_id?));
     images.into_iter().filter_map(coco_id).collect()
 }
 
@@ -164,8 +166,10 @@ mod tests {
     use crate::geometry::BoundingBox;
 
     fn regions() -> Value {
-        let region = |id: u32, image_id: u32, phrase: &str| json!({"region_id": id, "image_id": image_id,
-            "x": id, "y": 5, "width": 10, "height": 20, "phrase": phrase});
+        let region = |id: u32, image_id: u32, phrase: &str| {
+            json!({"region_id": id, "image_id": image_id,
+            "x": id, "y": 5, "width": 10, "height": 20, "phrase": phrase})
+        };
         json!([
             {"id": 1, "regions": [region(10, 1, "a dog "), region(20, 1, "a tree")]},
             {"id": 2, "regions": [region(30, 2, "a cat")]},
@@ -174,8 +178,10 @@ mod tests {
     }
 
     fn images() -> Value {
-        let image = |id: u32| json!({"image_id": id, "width": 100, "height": 50, "coco_id": null,
-            "url": format!("https://example.org/VG_100K/{id}.jpg")});
+        let image = |id: u32| {
+            json!({"image_id": id, "width": 100, "height": 50, "coco_id": null,
+            "url": format!("https://example.org/VG_100K/{id}.jpg")})
+        };
         let mut images = json!([image(1), image(2), image(3)]);
         images[1]["coco_id"] = json!(139);
         images
@@ -197,7 +203,10 @@ mod tests {
         assert!(loaded.skipped.is_empty(), "{}", loaded.skipped);
         assert_eq!((loaded.samples.len(), loaded.num_records), (2, 3));
         let row = &loaded.samples[0].rows[0];
-        assert_eq!((row.text.as_str(), row.region), ("a dog", Some(BoundingBox::new(0.1, 0.1, 0.2, 0.5))));
+        assert_eq!(
+            (row.text.as_str(), row.region),
+            ("a dog", Some(BoundingBox::new(0.1, 0.1, 0.2, 0.5)))
+        );
         assert!(loaded.samples[1].image.path.ends_with("VG_100K_2/2.jpg"));
         assert_eq!(loaded.coco_ids, HashMap::from([("2".to_string(), 139)]));
     }
@@ -239,7 +248,12 @@ mod tests {
     fn the_sizes_that_are_missing_are_an_error_that_names_their_file() {
         let folder = Folder::new(&[]);
         fs::write(folder.annotations(), regions().to_string()).unwrap();
-        let error = load_format(Format::VisualGenome, Task::Describe, &folder.annotations(), &folder.images());
+        let error = load_format(
+            Format::VisualGenome,
+            Task::Describe,
+            &folder.annotations(),
+            &folder.images(),
+        );
         assert!(error.unwrap_err().to_string().contains("image_data.json"));
     }
 }

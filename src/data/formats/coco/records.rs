@@ -15,7 +15,8 @@ pub(in crate::data::formats) struct Document<I, A, C> {
 }
 
 /// A file without a broken record.
-pub(in crate::data::formats) type SoundDocument<S> = Document<ImageRecord, AnnotationRecord<S>, Category>;
+pub(in crate::data::formats) type SoundDocument<S> =
+    Document<ImageRecord, AnnotationRecord<S>, Category>;
 
 /// A file in which records may be broken.
 pub(in crate::data::formats) type LenientDocument<S> =

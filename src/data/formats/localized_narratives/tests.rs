@@ -284,9 +284,9 @@ fn shards_are_read_one_after_the_other() {
         std::fs::write(path, format!("{}\nbroken\n", narrative(image, 1))).unwrap();
     }
     let (annotations, images) = (folder.root().join("n.jsonl"), folder.images());
-    let loaded = super::super::load(
-        Format::LocalizedNarratives, Task::Narrate, &annotations, &images,
-    ).unwrap();
+    let loaded =
+        super::super::load(Format::LocalizedNarratives, Task::Narrate, &annotations, &images)
+            .unwrap();
     assert_eq!(loaded.samples.len(), 2);
     let places: Vec<_> =
         loaded.skipped.examples(Reason::BrokenJson).iter().map(|e| e.place.as_str()).collect();

@@ -84,7 +84,8 @@ impl Records {
         let Some(header) = self.array::<8>()? else { return cut("the length of a record") };
         let Some(checksum) = self.array::<4>()? else { return cut("the length of a record") };
         if u32::from_le_bytes(checksum) != masked_crc32c(&header) {
-            let problem = "the checksum of a length is wrong: this is no TFRecord, or it is damaged";
+            let problem =
+                "the checksum of a length is wrong: this is no TFRecord, or it is damaged";
             return Ok(Next::Broken(problem.to_string()));
         }
         let length = u64::from_le_bytes(header);
@@ -152,7 +153,10 @@ mod tests {
         assert_eq!(crc32c(&[0; 32]), 0x8A91_36AA);
         assert_eq!(crc32c(&[0xFF; 32]), 0x62A8_AB43);
         assert_eq!(crc32c(b"123456789"), 0xE306_9283);
-        assert_eq!(masked_crc32c(b"123456789"), 0xE306_9283_u32.rotate_right(15).wrapping_add(MASK_DELTA));
+        assert_eq!(
+            masked_crc32c(b"123456789"),
+            0xE306_9283_u32.rotate_right(15).wrapping_add(MASK_DELTA)
+        );
     }
 
     /// Bytes before a record: 8 of its length and 4 of that's checksum.
