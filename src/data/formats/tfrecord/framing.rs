@@ -132,7 +132,10 @@ pub(super) fn frame(record: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn read(bytes: &[u8]) -> (Vec<(Vec<u8>, u64)>, usize, Option<String>) {
+    /// Records with where they begin, how many were wrong, and what ended the file early.
+    type Found = (Vec<(Vec<u8>, u64)>, usize, Option<String>);
+
+    fn read(bytes: &[u8]) -> Found {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
         let mut records = Records::open(file.path()).unwrap();
