@@ -51,7 +51,7 @@ enum Command {
     Locate(locate::Locate),
     /// Find what is in an image, and write a caption of each
     Detect(detect::Detect),
-    /// Make data
+    /// Make data, and look into it
     #[command(subcommand)]
     Data(data::Data),
     /// Compare what a device computes with golden vectors of the original implementation

@@ -98,7 +98,7 @@ impl Collator {
     fn row(&self, source: &Source, row: &Row) -> Result<EncodedRow> {
         let config = &source.config;
         let text = self.tokenizer.encode(&row.text, config.max_text_tokens)?;
-        let prompt = source.prompt_for(&row.text);
+        let prompt = source.prompt_for(row);
         let context = if prompt.is_empty() {
             Vec::new()
         } else {

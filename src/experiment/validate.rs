@@ -9,6 +9,7 @@ use super::schema::{
     DataConfig, EvaluationConfig, Experiment, LossConfig, OptimizerConfig, ScheduleConfig,
     TrainingConfig,
 };
+use crate::data::formats::Format;
 use crate::data::sample::Task;
 use crate::data::source::SourceConfig;
 use crate::model::ConfigProblem;
@@ -151,6 +152,10 @@ fn source(config: &SourceConfig, longest: usize) -> Vec<ConfigProblem> {
         let tokens = config.max_context_tokens;
         problems.extend(at_least("max_context_tokens", tokens, SHORTEST_CONTEXT));
     }
+    if config.format == Format::Llava && !config.answers_questions() {
+        let allowed = "an instruction with `{question}`, such as \"Question: {question} Answer: \"";
+        problems.push(problem("prompt", "the model would not see what it is asked", allowed));
+    }
     let lengths = [
         ("max_text_tokens", config.max_text_tokens),
         ("max_context_tokens", config.max_context_tokens),
@@ -230,7 +235,6 @@ fn evaluation(config: &EvaluationConfig) -> Vec<ConfigProblem> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::data::formats::Format;
     use crate::experiment::schema::ShapesDirectory;
 
     fn valid() -> Experiment {
@@ -285,6 +289,11 @@ mod tests {
             e.data.shapes = Some(shapes);
         };
         assert_eq!(problem_of(empty_world), "data.shapes.world.min_objects");
+        let unasked = |e: &mut Experiment| {
+            e.data.sources[0].task = Task::Narrate;
+            e.data.sources[0].format = Format::Llava;
+        };
+        assert_eq!(problem_of(unasked), "data.sources.0.prompt");
         let both_weights = |e: &mut Experiment| {
             e.losses.text.weight = 0.0;
             e.losses.point.weight = 0.0;

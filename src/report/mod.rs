@@ -20,6 +20,7 @@ mod canvas;
 mod chart;
 pub mod comparison;
 mod curves;
+pub mod data_statistics;
 mod data_uri;
 #[cfg(test)]
 mod example;

@@ -31,14 +31,13 @@ pub mod mean_mask;
 mod narrate;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use self::baselines::Baselines;
 use super::predictor::{EncodedImages, Predictor, TaskSettings};
 use super::{Description, Detection, Location, Narration};
 use crate::data::alignment::Alignment;
-use crate::data::sample::{Sample, Task};
+use crate::data::sample::{ImageFile, Sample, Task};
 use crate::data::source::Source;
 use crate::data::transform::{Canvas, load_canvas};
 use crate::error::Result;
@@ -91,7 +90,7 @@ pub struct ImageAnswers {
     /// The split that the image is from.
     pub split: String,
     /// The image file.
-    pub image: PathBuf,
+    pub image: ImageFile,
     /// The image's name in its data set.
     pub name: String,
     /// What the model wrote about the whole image.
@@ -169,7 +168,13 @@ impl Evaluator<'_> {
         for (split, sources) in splits {
             let mut tasks = BTreeMap::new();
             for task in Task::ALL {
-                let sources: Vec<_> = sources.iter().filter(|s| s.task() == task).collect();
+                let of_task = sources.iter().filter(|source| source.task() == task);
+                let (answering, sources): (Vec<_>, Vec<_>) =
+                    of_task.partition(|source| source.config.answers_questions());
+                notes.extend(answering.iter().map(|source| {
+                    let file = &source.config.annotations;
+                    format!("{split}: {}: answers to questions are not scored: {file}", task.name())
+                }));
                 if sources.is_empty() {
                     continue;
                 }
@@ -266,7 +271,7 @@ impl ImageAnswers {
 #[derive(Default)]
 struct Answers {
     images: Vec<ImageAnswers>,
-    index: HashMap<(String, PathBuf), usize>,
+    index: HashMap<(String, ImageFile), usize>,
 }
 
 impl Answers {

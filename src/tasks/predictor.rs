@@ -94,7 +94,8 @@ impl Predictor {
     /// that teaches it.
     pub fn new(model: &PixelLlm, tokenizer: Tokenizer, sources: &[SourceConfig]) -> Self {
         let mut settings = BTreeMap::new();
-        for source in sources {
+        // Of what answers questions, none is asked here.
+        for source in sources.iter().filter(|source| !source.answers_questions()) {
             settings.entry(source.task).or_insert_with(|| TaskSettings::from(source));
         }
         let model = model.valid().merge_adapters();

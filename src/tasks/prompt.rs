@@ -265,8 +265,9 @@ mod tests {
     }
 
     fn encode(predictor: &Predictor, source: &Source) -> EncodedImages {
-        let load = |path: &std::path::Path| load_canvas(path, testing::SIDE).unwrap();
-        let canvases: Vec<_> = source.samples.iter().map(|sample| load(&sample.image)).collect();
+        let samples = source.samples.iter();
+        let canvases: Vec<_> =
+            samples.map(|sample| load_canvas(&sample.image, testing::SIDE).unwrap()).collect();
         predictor.encode(&canvases).unwrap()
     }
 

@@ -110,7 +110,7 @@ pub(super) fn images(predictor: &Predictor) -> Result<EncodedImages> {
 /// A source of `rows` about the images at `paths`, one list per image.
 pub(super) fn source(task: Task, paths: &[impl AsRef<Path>], rows: Vec<Vec<Row>>) -> Source {
     let samples = paths.iter().zip(rows).map(|(path, rows)| Sample {
-        image: path.as_ref().to_path_buf(),
+        image: path.as_ref().into(),
         image_id: path.as_ref().file_stem().map_or_else(String::new, |s| s.display().to_string()),
         task,
         rows,
@@ -120,11 +120,11 @@ pub(super) fn source(task: Task, paths: &[impl AsRef<Path>], rows: Vec<Vec<Row>>
 
 /// A row about a region.
 pub(super) fn region(text: &str, bounds: BoundingBox) -> Row {
-    Row { text: text.into(), locations: Vec::new(), region: Some(bounds), mask: None }
+    Row::of_region(text, bounds)
 }
 
 /// A narrative that was said at one place.
 pub(super) fn narrative(text: &str, bounds: BoundingBox) -> Row {
-    let location = LocatedSpan { span: Some(0..text.len()), bounds };
-    Row { text: text.into(), locations: vec![location], region: None, mask: None }
+    let location = LocatedSpan::new(Some(0..text.len()), bounds);
+    Row { locations: vec![location], ..Row::of_image(text) }
 }
