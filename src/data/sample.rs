@@ -87,13 +87,7 @@ pub struct Row {
 impl Row {
     /// A text about the whole image.
     pub fn of_image(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            question: None,
-            locations: Vec::new(),
-            region: None,
-            mask: None,
-        }
+        Self { text: text.into(), question: None, locations: Vec::new(), region: None, mask: None }
     }
 
     /// A text about a region, which is normalised to the image.

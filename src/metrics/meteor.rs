@@ -159,8 +159,10 @@ impl Meteor {
 
     fn look_up(&self, line: &str) -> Vec<Arc<Word>> {
         let known = self.words.read().unwrap_or_else(PoisonError::into_inner);
-        let words: Vec<_> =
-            line.split_ascii_whitespace().map(|word| known.get(word).cloned().ok_or(word)).collect();
+        let words: Vec<_> = line
+            .split_ascii_whitespace()
+            .map(|word| known.get(word).cloned().ok_or(word))
+            .collect();
         drop(known);
         let word = |word: Result<Arc<Word>, &str>| {
             word.unwrap_or_else(|text| {
@@ -207,7 +209,9 @@ impl Meteor {
             };
             by(EXACT, &|other| other.text == word.text);
             by(STEM, &|other| other.stem == word.stem && other.text != word.text);
-            by(SYNONYM, &|other| other.text != word.text && synonyms::share(&other.sets, &word.sets));
+            by(SYNONYM, &|other| {
+                other.text != word.text && synonyms::share(&other.sets, &word.sets)
+            });
         }
         if let Some(Resources { paraphrases, .. }) = &self.resources {
             for phrase in &reference.phrases {

@@ -51,7 +51,6 @@ impl Console {
     }
 
     fn line(&self, record: &StepRecord, elapsed: Duration, memory: Option<usize>) -> String {
-        let mask = record.mask.map(|mask| mask.loss);
         let done = record.step.saturating_sub(self.first_step).max(1);
         let left = elapsed.mul_f64(self.max_steps.saturating_sub(record.step) as f64 / done as f64);
         let memory = memory.map_or(String::new(), |bytes| {

@@ -21,7 +21,8 @@ use super::checkpoint::{self, CheckpointState, Checkpoints, ModelPart};
 use super::console::Console;
 use super::frozen_record::FrozenRecord;
 use super::metrics::{
-    DetectionLoss, GradientNorm, MaskLoss, PointLoss, QuantityMetric, TextLoss, Throughput, TotalLoss,
+    DetectionLoss, GradientNorm, MaskLoss, PointLoss, QuantityMetric, TextLoss, Throughput,
+    TotalLoss,
 };
 use super::record::RecordLog;
 use super::renderer::Silent;

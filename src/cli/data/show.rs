@@ -160,16 +160,23 @@ impl Seen<'_> {
                     (!text.is_empty()).then_some(LocatedWord { text, bounds, log_prob: 0.0 })
                 };
                 let words = ids.iter().zip(&places).filter_map(word).collect();
-                overlay::narration(canvas, &Narration { caption, words, score: 0.0 })
+                overlay::narration(
+                    canvas,
+                    &Narration { caption, words, token_log_probs: Vec::new(), score: 0.0 },
+                )
             }
-            Task::Describe => {
+            Task::Describe | Task::Detect => {
                 let region = self.prompt(row);
-                overlay::description(canvas, &Description { region, caption, score: 0.0 })
+                overlay::description(
+                    canvas,
+                    &Description { region, caption, token_log_probs: Vec::new(), score: 0.0 },
+                )
             }
             Task::Locate => {
                 let bounds = places.iter().flatten().next_back().copied();
                 let bounds = bounds.unwrap_or(BoundingBox::UNIT);
-                overlay::location(canvas, &Location { expression: caption, bounds }, None)
+                let location = Location { expression: caption, bounds, mask: None };
+                overlay::location(canvas, &location, None)
             }
         }
     }

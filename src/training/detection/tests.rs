@@ -49,6 +49,7 @@ fn batch(boxes: &[&[[f32; 4]]]) -> HostBatch {
         row_valid: vec![],
         points: vec![0.0; boxes.len() * rows * 4 * 4],
         seed: 3,
+        masks: None,
     };
     for boxes in boxes {
         for row in 0..rows {
