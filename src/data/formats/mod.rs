@@ -116,7 +116,7 @@ impl Format {
             // A category names many objects of an image, so it locates none.
             Self::CocoInstances => &[Task::Describe, Task::Detect],
             Self::Flickr30kEntities => &[Task::Narrate, Task::Locate, Task::Describe],
-            Self::Tfrecord => &[Task::Narrate, Task::Describe, Task::Locate],
+            Self::Tfrecord => &[Task::Narrate, Task::Describe, Task::Locate, Task::Detect],
         }
     }
 

@@ -198,7 +198,8 @@ impl Kind {
     fn tasks(self) -> &'static [Task] {
         match self {
             Self::Narratives | Self::Conversation => &[Task::Narrate],
-            Self::Expressions | Self::Regions => &[Task::Locate, Task::Describe],
+            Self::Expressions => &[Task::Locate, Task::Describe],
+            Self::Regions => &[Task::Locate, Task::Describe, Task::Detect],
         }
     }
 

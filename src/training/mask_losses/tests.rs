@@ -120,12 +120,12 @@ fn scaled(data: TensorData, factor: f32) -> TensorData {
     TensorData::new(values, data.shape().to_vec())
 }
 
-/// Where each parameter's gradient is, and how long it is along the direction of its noise.
+/// For each parameter a direction, and the gradient along it.
 struct Along<'a> {
     gradients: &'a GradientsParams,
     path: Vec<String>,
     number: usize,
-    found: BTreeMap<(String, usize), f64>,
+    found: BTreeMap<(String, usize), (f64, TensorData)>,
 }
 
 impl ModuleVisitor for Along<'_> {
@@ -139,20 +139,30 @@ impl ModuleVisitor for Along<'_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.number += 1;
-        let direction = direction(self.number, &param.dims());
-        let along = self.gradients.get::<D>(param.id).map_or(0.0, |gradient| {
-            let gradient = gradient.into_data();
+        let gradient = self.gradients.get::<D>(param.id).map(Tensor::into_data);
+        let direction = direction(self.number, &param.dims(), gradient.as_ref());
+        let along = gradient.map_or(0.0, |gradient| {
             gradient.iter::<f32>().zip(direction.iter::<f32>()).map(|(g, d)| f64::from(g * d)).sum()
         });
-        self.found.insert((self.path.join("."), self.number), along);
+        self.found.insert((self.path.join("."), self.number), (along, direction));
     }
 }
 
-/// A direction of length 1 for a parameter.
-fn direction(number: usize, shape: &[usize]) -> TensorData {
+/// A direction of length 1 for a parameter: its gradient, each number of it stretched at random, so that
+/// the derivative along it stands out from rounding and from kinks of ReLU; where it has none, any.
+fn direction(number: usize, shape: &[usize], gradient: Option<&TensorData>) -> TensorData {
     let noise = noise(1_000 + number, shape);
-    let length = noise.iter::<f32>().map(|value| value * value).sum::<f32>().sqrt();
-    scaled(noise, 1.0 / length)
+    let length = |data: &TensorData| data.iter::<f32>().map(|v| v * v).sum::<f32>().sqrt();
+    let stretched = gradient.filter(|gradient| length(gradient) > 0.0).map(|gradient| {
+        let pairs = gradient.iter::<f32>().zip(noise.iter::<f32>());
+        TensorData::new(
+            pairs.map(|(g, n)| g * (1.0 + 0.5 * n)).collect::<Vec<f32>>(),
+            shape.to_vec(),
+        )
+    });
+    let direction = stretched.unwrap_or(noise);
+    let length = length(&direction);
+    scaled(direction, 1.0 / length)
 }
 
 /// A model whose every part does something, and whose points are the same whatever it reads: no
@@ -179,21 +189,21 @@ fn check_gradients(losses: &LossConfig, is_checked: impl Fn(&str) -> bool) -> us
         Along { gradients: &gradients, path: Vec::new(), number: 0, found: BTreeMap::new() };
     model.visit(&mut visitor);
     let mut num_moving = 0;
-    for ((path, number), along) in visitor.found {
+    for ((path, number), (along, direction)) in visitor.found {
         if path.starts_with("model.points") || !is_checked(&path) {
             continue;
         }
         let at = |step: f32| -> f64 {
-            let moved = changed(model.clone(), |_, other, shape| {
-                (other == number).then(|| (1.0, scaled(direction(number, shape), step)))
+            let moved = changed(model.clone(), |_, other, _| {
+                (other == number).then(|| (1.0, scaled(direction.clone(), step)))
             });
             f64::from(loss(&moved).into_scalar::<f32>())
         };
         let expected = (at(STEP) - at(-STEP)) / f64::from(2.0 * STEP);
-        let tolerance = 5e-4 + 2e-2 * expected.abs();
-        eprintln!("{path} {along} {expected}");
+        // The loss is rounded to 1e-6 of itself, which the quotient makes some 1e-3.
+        let tolerance = 5e-3 + 2e-2 * expected.abs();
         assert!((along - expected).abs() < tolerance, "{path}: {along} {expected}");
-        num_moving += usize::from(expected.abs() > 2e-3);
+        num_moving += usize::from(expected.abs() > 2e-2);
     }
     num_moving
 }
