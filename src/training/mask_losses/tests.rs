@@ -138,6 +138,9 @@ impl ModuleVisitor for Along<'_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.number += 1;
+        if !param.is_require_grad() {
+            return;
+        }
         let direction = direction(self.number, &param.dims());
         let along = self.gradients.get::<D>(param.id).map_or(0.0, |gradient| {
             let gradient = gradient.into_data();
@@ -162,22 +165,24 @@ fn settled(losses: LossConfig) -> TrainingModel {
         Some(match shape {
             _ if path == "model.points.layers.1.weight" => (0.0, scaled(noise, 0.0)),
             [_] => (1.0, scaled(noise, 0.1)),
-            _ => (0.0, scaled(noise, 1.2)),
+            _ => (0.0, scaled(noise, 0.6)),
         })
     })
 }
 
-/// The gradients of the loss of [`batch`] agree with central differences, along one direction for each
+/// The gradients of the loss of [`batch`] agree with finite differences, along one direction for each
 /// parameter whose path `is_checked`; how many of them change the loss.
 fn check_gradients(losses: &LossConfig, is_checked: impl Fn(&str) -> bool) -> usize {
-    const STEP: f32 = 5e-3;
+    const STEP: f32 = 2e-3;
     let (model, device) = (settled(losses.clone()), Device::flex().autodiff());
     let loss = |model: &TrainingModel| model.losses(batch().to_device(&device)).total;
-    let gradients = GradientsParams::from_grads(loss(&model).backward(), &model);
+    let total = loss(&model);
+    let here = f64::from(total.clone().into_scalar::<f32>());
+    let gradients = GradientsParams::from_grads(total.backward(), &model);
     let mut visitor =
         Along { gradients: &gradients, path: Vec::new(), number: 0, found: BTreeMap::new() };
     model.visit(&mut visitor);
-    let mut num_moving = 0;
+    let (mut num_moving, mut wrong) = (0, Vec::new());
     for ((path, number), along) in visitor.found {
         if path.starts_with("model.points") || !is_checked(&path) {
             continue;
@@ -188,12 +193,17 @@ fn check_gradients(losses: &LossConfig, is_checked: impl Fn(&str) -> bool) -> us
             });
             f64::from(loss(&moved).into_scalar::<f32>())
         };
-        let expected = (at(STEP) - at(-STEP)) / f64::from(2.0 * STEP);
-        let tolerance = 5e-4 + 2e-2 * expected.abs();
-        eprintln!("{path} {along} {expected}");
-        assert!((along - expected).abs() < tolerance, "{path}: {along} {expected}");
-        num_moving += usize::from(expected.abs() > 2e-3);
+        // Where a ReLU turns within the step, the gradient is that of either side.
+        let slopes = [(here - at(-STEP)) / f64::from(STEP), (at(STEP) - here) / f64::from(STEP)];
+        let (least, greatest) = (slopes[0].min(slopes[1]), slopes[0].max(slopes[1]));
+        let expected = (least + greatest) / 2.0;
+        let tolerance = 2e-3 + 3e-2 * expected.abs();
+        if !(least - tolerance..=greatest + tolerance).contains(&along) {
+            wrong.push(format!("{path}: {along} {slopes:?}"));
+        }
+        num_moving += usize::from(expected.abs() > 2e-2);
     }
+    assert!(wrong.is_empty(), "{num_moving} {wrong:#?}");
     num_moving
 }
 
@@ -208,7 +218,7 @@ fn masks_only([focal_weight, dice_weight, iou_weight]: [f64; 3]) -> LossConfig {
 #[test]
 fn gradients_of_focal_and_dice_loss_through_the_whole_model_are_those_of_finite_differences() {
     let num_moving = check_gradients(&masks_only([20.0, 1.0, 0.0]), |_| true);
-    assert!(num_moving > 30, "{num_moving} parameters change the loss");
+    assert!(num_moving > 80, "{num_moving} parameters change the loss");
 }
 
 /// The overlap with the truth jumps where a logit crosses 0, so only what moves no logit is moved.
