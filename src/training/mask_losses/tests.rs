@@ -58,7 +58,6 @@ fn batch() -> HostBatch {
         text: TEXT.repeat(2),
         row_valid: vec![1.0; 2],
         points: [0.25, 0.0, 1.0, 0.5].repeat(10),
-        seed: 0,
         masks: Some(HostMasks { pixels: masks.concat(), valid: vec![1.0; 2] }),
     }
 }
@@ -120,12 +119,12 @@ fn scaled(data: TensorData, factor: f32) -> TensorData {
     TensorData::new(values, data.shape().to_vec())
 }
 
-/// For each parameter a direction, and the gradient along it.
+/// Where each parameter's gradient is, and how long it is along the direction of its noise.
 struct Along<'a> {
     gradients: &'a GradientsParams,
     path: Vec<String>,
     number: usize,
-    found: BTreeMap<(String, usize), (f64, TensorData)>,
+    found: BTreeMap<(String, usize), f64>,
 }
 
 impl ModuleVisitor for Along<'_> {
@@ -139,30 +138,23 @@ impl ModuleVisitor for Along<'_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.number += 1;
-        let gradient = self.gradients.get::<D>(param.id).map(Tensor::into_data);
-        let direction = direction(self.number, &param.dims(), gradient.as_ref());
-        let along = gradient.map_or(0.0, |gradient| {
+        if !param.is_require_grad() {
+            return;
+        }
+        let direction = direction(self.number, &param.dims());
+        let along = self.gradients.get::<D>(param.id).map_or(0.0, |gradient| {
+            let gradient = gradient.into_data();
             gradient.iter::<f32>().zip(direction.iter::<f32>()).map(|(g, d)| f64::from(g * d)).sum()
         });
-        self.found.insert((self.path.join("."), self.number), (along, direction));
+        self.found.insert((self.path.join("."), self.number), along);
     }
 }
 
-/// A direction of length 1 for a parameter: its gradient, each number of it stretched at random, so that
-/// the derivative along it stands out from rounding and from kinks of ReLU; where it has none, any.
-fn direction(number: usize, shape: &[usize], gradient: Option<&TensorData>) -> TensorData {
+/// A direction of length 1 for a parameter.
+fn direction(number: usize, shape: &[usize]) -> TensorData {
     let noise = noise(1_000 + number, shape);
-    let length = |data: &TensorData| data.iter::<f32>().map(|v| v * v).sum::<f32>().sqrt();
-    let stretched = gradient.filter(|gradient| length(gradient) > 0.0).map(|gradient| {
-        let pairs = gradient.iter::<f32>().zip(noise.iter::<f32>());
-        TensorData::new(
-            pairs.map(|(g, n)| g * (1.0 + 0.5 * n)).collect::<Vec<f32>>(),
-            shape.to_vec(),
-        )
-    });
-    let direction = stretched.unwrap_or(noise);
-    let length = length(&direction);
-    scaled(direction, 1.0 / length)
+    let length = noise.iter::<f32>().map(|value| value * value).sum::<f32>().sqrt();
+    scaled(noise, 1.0 / length)
 }
 
 /// A model whose every part does something, and whose points are the same whatever it reads: no
@@ -173,38 +165,45 @@ fn settled(losses: LossConfig) -> TrainingModel {
         Some(match shape {
             _ if path == "model.points.layers.1.weight" => (0.0, scaled(noise, 0.0)),
             [_] => (1.0, scaled(noise, 0.1)),
-            _ => (0.0, scaled(noise, 1.2)),
+            _ => (0.0, scaled(noise, 0.6)),
         })
     })
 }
 
-/// The gradients of the loss of [`batch`] agree with central differences, along one direction for each
+/// The gradients of the loss of [`batch`] agree with finite differences, along one direction for each
 /// parameter whose path `is_checked`; how many of them change the loss.
 fn check_gradients(losses: &LossConfig, is_checked: impl Fn(&str) -> bool) -> usize {
-    const STEP: f32 = 5e-3;
+    const STEP: f32 = 2e-3;
     let (model, device) = (settled(losses.clone()), Device::flex().autodiff());
     let loss = |model: &TrainingModel| model.losses(batch().to_device(&device)).total;
-    let gradients = GradientsParams::from_grads(loss(&model).backward(), &model);
+    let total = loss(&model);
+    let here = f64::from(total.clone().into_scalar::<f32>());
+    let gradients = GradientsParams::from_grads(total.backward(), &model);
     let mut visitor =
         Along { gradients: &gradients, path: Vec::new(), number: 0, found: BTreeMap::new() };
     model.visit(&mut visitor);
-    let mut num_moving = 0;
-    for ((path, number), (along, direction)) in visitor.found {
+    let (mut num_moving, mut wrong) = (0, Vec::new());
+    for ((path, number), along) in visitor.found {
         if path.starts_with("model.points") || !is_checked(&path) {
             continue;
         }
         let at = |step: f32| -> f64 {
-            let moved = changed(model.clone(), |_, other, _| {
-                (other == number).then(|| (1.0, scaled(direction.clone(), step)))
+            let moved = changed(model.clone(), |_, other, shape| {
+                (other == number).then(|| (1.0, scaled(direction(number, shape), step)))
             });
             f64::from(loss(&moved).into_scalar::<f32>())
         };
-        let expected = (at(STEP) - at(-STEP)) / f64::from(2.0 * STEP);
-        // The loss is rounded to 1e-6 of itself, which the quotient makes some 1e-3.
-        let tolerance = 5e-3 + 2e-2 * expected.abs();
-        assert!((along - expected).abs() < tolerance, "{path}: {along} {expected}");
+        // Where a ReLU turns within the step, the gradient is that of either side.
+        let slopes = [(here - at(-STEP)) / f64::from(STEP), (at(STEP) - here) / f64::from(STEP)];
+        let (least, greatest) = (slopes[0].min(slopes[1]), slopes[0].max(slopes[1]));
+        let expected = (least + greatest) / 2.0;
+        let tolerance = 2e-3 + 3e-2 * expected.abs();
+        if !(least - tolerance..=greatest + tolerance).contains(&along) {
+            wrong.push(format!("{path}: {along} {slopes:?}"));
+        }
         num_moving += usize::from(expected.abs() > 2e-2);
     }
+    assert!(wrong.is_empty(), "{num_moving} {wrong:#?}");
     num_moving
 }
 
@@ -219,7 +218,7 @@ fn masks_only([focal_weight, dice_weight, iou_weight]: [f64; 3]) -> LossConfig {
 #[test]
 fn gradients_of_focal_and_dice_loss_through_the_whole_model_are_those_of_finite_differences() {
     let num_moving = check_gradients(&masks_only([20.0, 1.0, 0.0]), |_| true);
-    assert!(num_moving > 30, "{num_moving} parameters change the loss");
+    assert!(num_moving > 80, "{num_moving} parameters change the loss");
 }
 
 /// The overlap with the truth jumps where a logit crosses 0, so only what moves no logit is moved.
