@@ -154,6 +154,11 @@ fn a_text_without_words_is_refused() {
 }
 
 #[test]
+fn what_a_run_was_not_taught_is_said_with_what_it_was() {
+    on_image("detect", &[]).failure(2, &["not taught to detect", "narrate and describe"]);
+}
+
+#[test]
 fn an_image_that_is_none_is_named_with_what_to_do() {
     let write = |name: &str, bytes: &[u8]| std::fs::write(WORKSHOP.path(name), bytes).unwrap();
     write("nothing.png", b"");

@@ -54,8 +54,8 @@ impl Experiment {
         })
     }
 
-    /// Whether boxes are learnt.
-    fn detects(&self) -> bool {
+    /// Whether some source teaches to find boxes.
+    pub(crate) fn detects(&self) -> bool {
         self.data.sources.iter().any(|source| source.task == Task::Detect)
     }
 

@@ -33,7 +33,6 @@ use super::strategy::{Journal, Span, StepLoop};
 use super::{frozen, optimizer, resume, weights};
 use crate::data::loader::Batches;
 use crate::data::mixture::{MixedSource, Mixture};
-use crate::data::sample::Task;
 use crate::data::source::Source;
 use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
@@ -98,8 +97,7 @@ pub enum Outcome {
 /// and `resume` is not set; [`Error::Compute`] where a loss is not finite.
 pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     frozen::check(experiment)?;
-    let detects = experiment.data.sources.iter().any(|source| source.task == Task::Detect);
-    if experiment.model.boxes.is_some() && !detects {
+    if experiment.model.boxes.is_some() && !experiment.detects() {
         tracing::warn!("model.boxes stays as it starts: no source has the task \"detect\"");
     }
     if experiment.model.masks.is_some() && !experiment.teaches_masks() {
@@ -293,7 +291,6 @@ impl Launch<'_> {
                 QuantityMetric::<TotalLoss>::new(),
                 QuantityMetric::<TextLoss>::new(),
                 QuantityMetric::<PointLoss>::new(),
-                QuantityMetric::<DetectionLoss>::new(),
             ))
             .metric_train_numeric(QuantityMetric::<Throughput>::new())
             .metric_train_numeric(QuantityMetric::<GradientNorm>::new())
@@ -320,6 +317,12 @@ impl Launch<'_> {
             true => training
                 .metric_train_numeric(QuantityMetric::<MaskLoss>::new())
                 .metric_valid_numeric(QuantityMetric::<MaskLoss>::new()),
+            false => training,
+        };
+        let training = match experiment.detects() {
+            true => training
+                .metric_train_numeric(QuantityMetric::<DetectionLoss>::new())
+                .metric_valid_numeric(QuantityMetric::<DetectionLoss>::new()),
             false => training,
         };
         let training = match first {
