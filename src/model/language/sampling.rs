@@ -53,7 +53,7 @@ impl SampleConfig {
             problems.push(problem("temperature", self.temperature.to_string(), allowed));
         }
         if self.top_k == Some(0) {
-            problems.push(problem("top_k", "0".to_string(), "at least 1, or left out for all"));
+            problems.push(problem("top_k", "0".to_string(), "at least 1"));
         }
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
             let allowed = "more than 0 and at most 1";
