@@ -211,18 +211,21 @@ impl Meteor {
         }
         if let Some(Resources { paraphrases, .. }) = &self.resources {
             for phrase in &reference.phrases {
-                let is_match = |other: &&Phrase| {
-                    other.number != phrase.number
-                        && paraphrases.are_paraphrases(other.number, phrase.number)
-                };
-                let found = candidate.phrases.iter().filter(is_match);
-                matches[phrase.start].extend(found.map(|other| Match {
-                    module: PARAPHRASE,
-                    reference: phrase.start,
-                    reference_length: phrase.length,
-                    candidate: other.start,
-                    candidate_length: other.length,
-                }));
+                for other in &candidate.phrases {
+                    if other.number == phrase.number {
+                        continue;
+                    }
+                    // A pair that the table has in both orders is two matches, which then compete.
+                    let count = paraphrases.count(other.number, phrase.number);
+                    let found = Match {
+                        module: PARAPHRASE,
+                        reference: phrase.start,
+                        reference_length: phrase.length,
+                        candidate: other.start,
+                        candidate_length: other.length,
+                    };
+                    matches[phrase.start].extend(std::iter::repeat_n(found, count));
+                }
             }
         }
         matches
