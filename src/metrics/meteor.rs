@@ -211,10 +211,7 @@ impl Meteor {
         }
         if let Some(Resources { paraphrases, .. }) = &self.resources {
             for phrase in &reference.phrases {
-                for other in &candidate.phrases {
-                    if other.number == phrase.number {
-                        continue;
-                    }
+                for other in candidate.phrases.iter().filter(|one| one.number != phrase.number) {
                     // A pair that the table has in both orders is two matches, which then compete.
                     let count = paraphrases.count(other.number, phrase.number);
                     let found = Match {
