@@ -133,12 +133,16 @@ impl Meteor {
         best.map(|(_, statistics)| statistics).unwrap_or_default()
     }
 
+    /// What the scores of a set are computed from, caption by caption.
+    pub fn statistics_of_set(&self, set: &[Captions]) -> Vec<Statistics> {
+        set.par_iter()
+            .map(|captions| self.statistics(&captions.candidate, &captions.references))
+            .collect()
+    }
+
     /// Scores of a set; that of the whole is of the sums of the statistics.
     pub fn score_set(&self, set: &[Captions]) -> CaptionScore {
-        let statistics: Vec<Statistics> = set
-            .par_iter()
-            .map(|captions| self.statistics(&captions.candidate, &captions.references))
-            .collect();
+        let statistics = self.statistics_of_set(set);
         let sum: Statistics = statistics.iter().sum();
         let per_image = statistics.iter().map(Statistics::score).collect();
         CaptionScore { corpus: sum.score(), per_image }
