@@ -133,12 +133,16 @@ impl Meteor {
         best.map(|(_, statistics)| statistics).unwrap_or_default()
     }
 
+    /// What the scores of a set are computed from, caption by caption.
+    pub fn statistics_of_set(&self, set: &[Captions]) -> Vec<Statistics> {
+        set.par_iter()
+            .map(|captions| self.statistics(&captions.candidate, &captions.references))
+            .collect()
+    }
+
     /// Scores of a set; that of the whole is of the sums of the statistics.
     pub fn score_set(&self, set: &[Captions]) -> CaptionScore {
-        let statistics: Vec<Statistics> = set
-            .par_iter()
-            .map(|captions| self.statistics(&captions.candidate, &captions.references))
-            .collect();
+        let statistics = self.statistics_of_set(set);
         let sum: Statistics = statistics.iter().sum();
         let per_image = statistics.iter().map(Statistics::score).collect();
         CaptionScore { corpus: sum.score(), per_image }
@@ -215,18 +219,18 @@ impl Meteor {
         }
         if let Some(Resources { paraphrases, .. }) = &self.resources {
             for phrase in &reference.phrases {
-                let is_match = |other: &&Phrase| {
-                    other.number != phrase.number
-                        && paraphrases.are_paraphrases(other.number, phrase.number)
-                };
-                let found = candidate.phrases.iter().filter(is_match);
-                matches[phrase.start].extend(found.map(|other| Match {
-                    module: PARAPHRASE,
-                    reference: phrase.start,
-                    reference_length: phrase.length,
-                    candidate: other.start,
-                    candidate_length: other.length,
-                }));
+                for other in candidate.phrases.iter().filter(|one| one.number != phrase.number) {
+                    // A pair that the table has in both orders is two matches, which then compete.
+                    let count = paraphrases.count(other.number, phrase.number);
+                    let found = Match {
+                        module: PARAPHRASE,
+                        reference: phrase.start,
+                        reference_length: phrase.length,
+                        candidate: other.start,
+                        candidate_length: other.length,
+                    };
+                    matches[phrase.start].extend(std::iter::repeat_n(found, count));
+                }
             }
         }
         matches

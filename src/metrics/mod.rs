@@ -2,6 +2,8 @@
 
 pub mod attributes;
 pub mod bleu;
+pub mod bootstrap;
+pub mod caption_set;
 pub mod captions;
 pub mod cider;
 pub mod coco;

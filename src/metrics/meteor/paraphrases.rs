@@ -53,7 +53,7 @@ pub(super) struct Phrase {
 
 impl Paraphrases {
     /// From the text of `paraphrase-en.gz`: three lines each, a probability, a phrase, and another that
-    /// says the same. METEOR takes every pair both ways.
+    /// says the same.
     ///
     /// # Errors
     /// Those of `lines`.
@@ -75,7 +75,7 @@ impl Paraphrases {
             line.clear();
             lines.read_until(b'\n', &mut line)?;
             let other = table.number(&line);
-            pairs.extend([(before.1, other), (other, before.1)]);
+            pairs.push((before.1, other));
         }
         pairs.sort_unstable();
         pairs.dedup();
@@ -122,8 +122,12 @@ impl Paraphrases {
         found
     }
 
-    /// Whether the table has the two phrases as a pair.
-    pub(super) fn are_paraphrases(&self, phrase: u32, other: u32) -> bool {
+    /// How often the table has two phrases as a pair: once for either order.
+    pub(super) fn count(&self, phrase: u32, other: u32) -> usize {
+        usize::from(self.contains(phrase, other)) + usize::from(self.contains(other, phrase))
+    }
+
+    fn contains(&self, phrase: u32, other: u32) -> bool {
         let at = phrase as usize;
         let range = match (self.starts.get(at), self.starts.get(at + 1)) {
             (Some(&start), Some(&end)) => start as usize..end as usize,
@@ -146,9 +150,9 @@ mod tests {
         let places: Vec<_> = found.iter().map(|phrase| (phrase.start, phrase.length)).collect();
         assert_eq!(places, [(0, 3), (4, 2), (5, 1)]);
         let [_, very_big, big] = found[..] else { panic!("three phrases") };
-        assert!(table.are_paraphrases(big.number, very_big.number));
-        assert!(table.are_paraphrases(very_big.number, big.number));
-        assert!(!table.are_paraphrases(big.number, big.number));
+        assert_eq!(table.count(big.number, very_big.number), 1);
+        assert_eq!(table.count(very_big.number, big.number), 1);
+        assert_eq!(table.count(big.number, big.number), 0);
         assert!(Paraphrases::default().phrases_of("big").is_empty());
     }
 }

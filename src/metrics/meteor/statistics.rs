@@ -100,15 +100,17 @@ impl Statistics {
 
     /// For words in another order. None where all words are matched in one chunk.
     fn penalty(&self) -> f64 {
-        let (candidate, reference) = (self.candidate.num_matched(), self.reference.num_matched());
-        let is_whole = self.chunks == 1
-            && candidate == self.candidate.words.total()
-            && reference == self.reference.words.total();
-        if is_whole {
+        if self.is_whole() {
             return 0.0;
         }
-        let matched = (candidate + reference) as f64 / 2.0;
+        let matched = (self.candidate.num_matched() + self.reference.num_matched()) as f64 / 2.0;
         GAMMA * (self.chunks as f64 / matched).powf(BETA)
+    }
+
+    /// Whether all words are matched, in one chunk.
+    fn is_whole(&self) -> bool {
+        let all = |side: &Side| side.num_matched() == side.words.total();
+        self.chunks == 1 && all(&self.candidate) && all(&self.reference)
     }
 
     /// The numbers as METEOR's `-ssOut` prints them: lengths, function words, matched content and
@@ -133,7 +135,8 @@ impl Statistics {
                 words.add(more);
             }
         }
-        self.chunks += other.chunks;
+        // A caption without penalty brings none to the set.
+        self.chunks += if other.is_whole() { 0 } else { other.chunks };
     }
 }
 
