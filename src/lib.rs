@@ -11,6 +11,7 @@
 //! | [`data`] | public formats → samples → batches, and the `shapes` world |
 //! | [`experiment`] | the TOML schema |
 //! | [`training`], [`tasks`] | the learner; narrate, describe, locate |
+//! | [`scoring`] | scores of predictions in files |
 //! | [`report`], [`cli`] | pages and pictures; the command line |
 //!
 //! A floor may use those below it, never one above: see `docs/src/architecture.md`.
@@ -24,6 +25,7 @@ pub mod geometry;
 pub mod metrics;
 pub mod model;
 pub mod report;
+pub mod scoring;
 pub mod tasks;
 pub mod training;
 pub mod verify;

@@ -11,6 +11,7 @@ mod measure;
 mod narrate;
 mod output;
 mod picture;
+mod score;
 mod train;
 mod verify;
 mod weights;
@@ -43,6 +44,9 @@ enum Command {
     Describe(describe::Describe),
     /// Find the box that an expression is about
     Locate(locate::Locate),
+    /// Score predictions in files: no model needed
+    #[command(subcommand)]
+    Score(score::Score),
     /// Make data
     #[command(subcommand)]
     Data(data::Data),
@@ -100,6 +104,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Narrate(narrate) => narrate.run(),
         Command::Describe(describe) => describe.run(),
         Command::Locate(locate) => locate.run(),
+        Command::Score(score) => score.run(),
         Command::Data(data) => data.run(),
         Command::Verify(verify) => verify.run(),
         Command::Weights(weights) => weights.run(),
