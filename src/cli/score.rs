@@ -120,8 +120,11 @@ impl Files {
             }
         }
         let Some(path) = &self.per_sample else { return Ok(()) };
-        let samples: Vec<Value> =
-            scored.per_sample.iter().map(|(id, scores)| json!({"id": id, "scores": scores})).collect();
+        let samples: Vec<Value> = scored
+            .per_sample
+            .iter()
+            .map(|(id, scores)| json!({"id": id, "scores": scores}))
+            .collect();
         std::fs::write(path, format!("{:#}\n", Value::Array(samples)))
             .map_err(Error::io("write", path))
     }
@@ -129,8 +132,11 @@ impl Files {
 
 fn table(scored: &Scored, format: Format) -> Table {
     let has_intervals = scored.scores.iter().any(|score| score.interval.is_some());
-    let preset =
-        if format == Format::Markdown { presets::ASCII_MARKDOWN } else { presets::UTF8_FULL_CONDENSED };
+    let preset = if format == Format::Markdown {
+        presets::ASCII_MARKDOWN
+    } else {
+        presets::UTF8_FULL_CONDENSED
+    };
     let mut table = Table::new();
     let mut header = vec!["metric", "score"];
     header.extend(has_intervals.then_some("95 % interval"));

@@ -50,7 +50,8 @@ pub fn score(
         texts.entry(image_id).or_default().push(caption);
     }
     let mut notes = Vec::new();
-    let bare: Vec<_> = annotations.images.iter().filter(|one| !texts.contains_key(&one.id)).collect();
+    let bare: Vec<_> =
+        annotations.images.iter().filter(|one| !texts.contains_key(&one.id)).collect();
     if let Some(Image { id }) = bare.first() {
         if !options.allow_missing {
             return Err(problem(references, format!("image {id} has no caption")));
@@ -64,13 +65,8 @@ pub fn score(
             return Err(problem(predictions, text));
         }
     }
-    let ids = common_ids(
-        (references, &texts),
-        (predictions, &candidates),
-        "image",
-        options,
-        &mut notes,
-    )?;
+    let ids =
+        common_ids((references, &texts), (predictions, &candidates), "image", options, &mut notes)?;
     let ids: Vec<Id> = ids.into_iter().collect();
     let tokenized: Vec<Captions> =
         ids.par_iter().map(|id| Captions::all_of(&candidates[id], &texts[id])).collect();

@@ -55,9 +55,8 @@ pub fn score(
     let mut regions: BTreeMap<Id, Vec<([f32; 4], String)>> =
         annotations.images.into_iter().map(|image| (image.id, Vec::new())).collect();
     for Annotation { image_id, bbox, caption } in annotations.annotations {
-        let bounds = finite(bbox).map_err(|text| {
-            problem(references, format!("a region of image {image_id}: {text}"))
-        })?;
+        let bounds = finite(bbox)
+            .map_err(|text| problem(references, format!("a region of image {image_id}: {text}")))?;
         regions.entry(image_id).or_default().push((bounds, caption));
     }
     let mut detections: BTreeMap<&Id, Vec<Detection>> = BTreeMap::new();
@@ -112,7 +111,8 @@ fn whole(images: &[(Id, DenseCaptions)], meteor: &Meteor, options: Options) -> S
             let found = of(drawn);
             scores.keys().map(|name| found.get(name).copied().unwrap_or(0.0)).collect()
         });
-    let mut scored = Scored::new(scores.iter().map(|(name, score)| (name.clone(), *score)), &intervals);
+    let mut scored =
+        Scored::new(scores.iter().map(|(name, score)| (name.clone(), *score)), &intervals);
     scored.num_samples = images.len();
     scored.per_sample = images
         .iter()

@@ -65,7 +65,8 @@ struct Found {
 pub fn score(references: &Path, predictions: &Path, options: Options) -> Result<Scored> {
     let annotations: Annotations = files::read(references, "annotations of expressions")?;
     let results: Vec<Prediction> = files::read(predictions, "located expressions")?;
-    let images: BTreeMap<&Id, &Image> = annotations.images.iter().map(|one| (&one.id, one)).collect();
+    let images: BTreeMap<&Id, &Image> =
+        annotations.images.iter().map(|one| (&one.id, one)).collect();
     let mut expected: BTreeMap<Id, &Annotation> = BTreeMap::new();
     for annotation in &annotations.annotations {
         if expected.insert(annotation.id.clone(), annotation).is_some() {

@@ -102,7 +102,8 @@ pub fn score(references: &Path, predictions: &Path, options: Options) -> Result<
     let mut scored = Scored::new(named(&found, &all), &intervals);
     scored.num_samples = found.len();
     scored.notes = notes;
-    let at = |at: usize| named(&found, &[at]).into_iter().map(|(n, v)| (n.to_string(), v)).collect();
+    let at =
+        |at: usize| named(&found, &[at]).into_iter().map(|(n, v)| (n.to_string(), v)).collect();
     scored.per_sample = all.iter().map(|&index| (found[index].0.clone(), at(index))).collect();
     Ok(scored)
 }
@@ -132,7 +133,8 @@ fn of_image(
     target: &Target,
     prediction: &Prediction,
 ) -> std::result::Result<Option<ImageScores>, String> {
-    let masks: std::result::Result<Vec<Mask>, _> = target.masks.iter().map(Mask::try_from).collect();
+    let masks: std::result::Result<Vec<Mask>, _> =
+        target.masks.iter().map(Mask::try_from).collect();
     let masks = masks?;
     let [height, width] = target.size;
     if masks.iter().any(|m| m.width() as f32 != width || m.height() as f32 != height) {
@@ -191,9 +193,8 @@ fn named(found: &[(Id, ImageScores)], positions: &[usize]) -> Vec<(&'static str,
     let mut scores = Vec::new();
     scores.extend(of(|one| one.point_l1).map(|value| ("point_l1", value)));
     scores.extend(of(|one| one.box_iou).map(|value| ("word_box_iou", value)));
-    let sum = |column: usize| -> usize {
-        positions.iter().map(|&at| found[at].1.grounded[column]).sum()
-    };
+    let sum =
+        |column: usize| -> usize { positions.iter().map(|&at| found[at].1.grounded[column]).sum() };
     if found.iter().any(|(_, one)| one.grounded[1] > 0) {
         let recall = sum(0) as f64 / sum(1).max(1) as f64;
         scores.push(("word_grounding_recall", recall));

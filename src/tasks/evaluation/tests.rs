@@ -38,7 +38,8 @@ fn evaluate(config: &EvaluationConfig, edit: impl Fn(&mut Vec<Source>)) -> Outco
     let mut sources = sources(&write_images(folder.path()));
     edit(&mut sources);
     let predictor = testing::predictor().unwrap();
-    let evaluator = Evaluator { predictor: &predictor, alignment: Alignment::Offsets, config, meteor: None };
+    let evaluator =
+        Evaluator { predictor: &predictor, alignment: Alignment::Offsets, config, meteor: None };
     let train = sources.clone();
     evaluator.evaluate(&[("test".into(), sources)], &train, &|_| ()).unwrap()
 }
@@ -185,8 +186,12 @@ fn progress_comes_after_every_batch_and_broken_images_are_named() {
     let sources = sources(&paths);
     let config = EvaluationConfig { batch_size: 1, ..Default::default() };
     let predictor = testing::predictor().unwrap();
-    let evaluator =
-        Evaluator { predictor: &predictor, alignment: Alignment::Offsets, config: &config, meteor: None };
+    let evaluator = Evaluator {
+        predictor: &predictor,
+        alignment: Alignment::Offsets,
+        config: &config,
+        meteor: None,
+    };
     let steps = RefCell::new(Vec::new());
     let progress = |p: Progress<'_>| steps.borrow_mut().push((p.task, p.done, p.total));
     let splits = [("test".to_string(), sources)];
