@@ -100,7 +100,7 @@ fn odd_captions_score_as_in_pycocoevalcap() {
             .map(|text| text.as_str().unwrap())
             .collect();
         let captions = Captions::all_of(case["candidate"].as_str().unwrap(), &texts);
-        assert_eq!(json!([captions.candidate]), case["tokens"]["candidate"]);
+        assert_eq!(json!(captions.candidate), case["tokens"]["candidate"]);
         assert_eq!(json!(captions.references), case["tokens"]["references"]);
         set.add(id, captions).unwrap();
     }
