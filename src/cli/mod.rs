@@ -11,6 +11,7 @@ mod measure;
 mod narrate;
 mod output;
 mod picture;
+mod place;
 mod train;
 mod verify;
 mod weights;

@@ -85,7 +85,11 @@ mod tests {
         spans
             .iter()
             .enumerate()
-            .map(|(k, span)| LocatedSpan { span: span.clone(), bounds: bounds(k + 1) })
+            .map(|(k, span)| LocatedSpan {
+                span: span.clone(),
+                bounds: bounds(k + 1),
+                points: Vec::new(),
+            })
             .collect()
     }
 

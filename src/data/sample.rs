@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::geometry::BoundingBox;
+use crate::geometry::{BoundingBox, Point};
 
 /// What a sample teaches or tests.
 #[derive(
@@ -44,6 +44,9 @@ pub struct LocatedSpan {
     pub span: Option<Range<usize>>,
     /// The trace's box during the utterance, normalised to the image, within `[0, 1]`.
     pub bounds: BoundingBox,
+    /// The trace during the utterance, in order, normalised to the image, within `[0, 1]`; empty where
+    /// it is not asked for.
+    pub points: Vec<Point>,
 }
 
 /// One text about one image.
@@ -51,10 +54,18 @@ pub struct LocatedSpan {
 pub struct Row {
     /// The caption to write, or the expression to locate.
     pub text: String,
-    /// For narrations: where each utterance is, in order of time.
+    /// For narrations: where each utterance is, in order of time. For descriptions of what a trace was
+    /// drawn over: the trace.
     pub locations: Vec<LocatedSpan>,
     /// The box to describe, or to find; normalised to the image. `None` is the whole image.
     pub region: Option<BoundingBox>,
+}
+
+impl Row {
+    /// The trace that a description is about, in order, normalised to the image; empty for a box.
+    pub fn trace(&self) -> impl Iterator<Item = Point> + '_ {
+        self.locations.iter().flat_map(|location| location.points.iter().copied())
+    }
 }
 
 /// One image with the texts of one task about it.

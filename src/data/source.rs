@@ -62,6 +62,19 @@ fn context_tokens() -> usize {
     8
 }
 
+impl SourceConfig {
+    /// Annotation file and folder of images of `split`.
+    pub fn paths(&self, split: &str) -> [PathBuf; 2] {
+        let name = self.splits.get(split).map_or(split, String::as_str);
+        [&self.annotations, &self.images].map(|path| PathBuf::from(path.replace("{split}", name)))
+    }
+
+    /// Whether the rows of an image share their prompt: the whole image and the same instruction.
+    pub fn shares_prompt(&self) -> bool {
+        self.task != Task::Describe && !self.prompt.contains(TEXT_PLACEHOLDER)
+    }
+}
+
 /// Samples for one task.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -79,9 +92,7 @@ impl Source {
     /// # Errors
     /// What [`formats::load`] finds; [`Error::Format`] where no sample is left.
     pub fn load(config: &SourceConfig, split: &str) -> Result<Self> {
-        let name = config.splits.get(split).map_or(split, String::as_str);
-        let place = |path: &str| PathBuf::from(path.replace("{split}", name));
-        let (annotations, images) = (place(&config.annotations), place(&config.images));
+        let [annotations, images] = config.paths(split);
         let loaded = formats::load(config.format, config.task, &annotations, &images)?;
         if loaded.samples.is_empty() {
             return Err(Error::format(
@@ -105,7 +116,7 @@ impl Source {
 
     /// Whether the rows of an image share their prompt: the whole image and the same instruction.
     pub fn shares_prompt(&self) -> bool {
-        self.task() != Task::Describe && !self.config.prompt.contains(TEXT_PLACEHOLDER)
+        self.config.shares_prompt()
     }
 
     /// The instruction before `text`.

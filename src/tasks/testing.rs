@@ -112,6 +112,6 @@ pub(super) fn region(text: &str, bounds: BoundingBox) -> Row {
 
 /// A narrative that was said at one place.
 pub(super) fn narrative(text: &str, bounds: BoundingBox) -> Row {
-    let location = LocatedSpan { span: Some(0..text.len()), bounds };
+    let location = LocatedSpan { span: Some(0..text.len()), bounds, points: Vec::new() };
     Row { text: text.into(), locations: vec![location], region: None }
 }

@@ -298,6 +298,7 @@ mod tests {
             images: image.repeat(2),
             sizes: vec![8.0; 4],
             prompt_boxes: [0.0, 0.0, 8.0, 8.0].repeat(2),
+            prompt_traces: vec![],
             context: vec![],
             text: [1, 5, 6, 2].repeat(2),
             row_valid: vec![1.0; 2],

@@ -1,7 +1,8 @@
 //! Localized Narratives: captions spoken while a mouse pointed (`spec/data.md` §2).
 //!
 //! JSON Lines, one narrative a line. Every image becomes one [`Sample`] with a [`Row`] per narrative,
-//! each utterance located by the trace during it.
+//! each utterance located by the trace during it; or, for *describe*, with a row per utterance: the
+//! trace is what is asked about, and the utterance what is to be said.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -19,7 +20,7 @@ use super::skipped::{Fault, Place, Reason, Skipped};
 use super::trace::{Trace, TracePoint};
 use crate::data::sample::{LocatedSpan, Row, Sample, Task};
 use crate::error::{Error, Result};
-use crate::geometry::BoundingBox;
+use crate::geometry::{BoundingBox, Point};
 
 /// Lines that are parsed at a time, on all cores. Memory stays bounded: a line has some 20 kB.
 const LINES_AT_A_TIME: usize = 1024;
@@ -47,21 +48,41 @@ struct TimedUtterance {
 struct Narrative {
     image_id: Id,
     annotator_id: Option<Id>,
-    row: Row,
+    caption: String,
+    locations: Vec<LocatedSpan>,
 }
 
+impl Narrative {
+    /// What it teaches.
+    fn rows(self, task: Task) -> Vec<Row> {
+        if task != Task::Describe {
+            return vec![Row { text: self.caption, locations: self.locations, region: None }];
+        }
+        let of_utterance = |location: LocatedSpan| {
+            let text = self.caption.get(location.span.clone()?)?.trim_matches(NOT_SAID);
+            let region = Some(location.bounds);
+            let has_words = text.chars().any(char::is_alphanumeric);
+            has_words.then(|| Row { text: text.into(), locations: vec![location], region })
+        };
+        self.locations.into_iter().filter_map(of_utterance).collect()
+    }
+}
+
+/// What may stand around the words of an utterance in a caption.
+const NOT_SAID: [char; 5] = [' ', '.', ',', ';', ':'];
+
 /// Reads the narratives of the images in the folder `images`.
-pub(super) fn load(annotations: &Path, images: &Path) -> Result<Loaded> {
+pub(super) fn load(task: Task, annotations: &Path, images: &Path) -> Result<Loaded> {
     let file = File::open(annotations).map_err(Error::io("open", annotations))?;
     let mut lines = NumberedLines { reader: BufReader::new(file), line: 0 };
-    let mut gathered = Gathered::new(annotations, ImageFolder::open(images)?);
+    let mut gathered = Gathered::new(task, annotations, ImageFolder::open(images)?);
     loop {
         let chunk = lines.next_chunk().map_err(Error::io("read", annotations))?;
         if chunk.is_empty() {
             break;
         }
         let parsed: Vec<_> =
-            chunk.into_par_iter().map(|(line, bytes)| (line, parse(&bytes))).collect();
+            chunk.into_par_iter().map(|(line, bytes)| (line, parse(task, &bytes))).collect();
         for (line, narrative) in parsed {
             gathered.add(line, narrative);
         }
@@ -97,6 +118,7 @@ impl<R: BufRead> NumberedLines<R> {
 
 /// Samples by image, in the order of the file.
 struct Gathered<'a> {
+    task: Task,
     annotations: &'a Path,
     folder: ImageFolder,
     samples: Vec<Sample>,
@@ -109,8 +131,9 @@ struct Gathered<'a> {
 }
 
 impl<'a> Gathered<'a> {
-    fn new(annotations: &'a Path, folder: ImageFolder) -> Self {
+    fn new(task: Task, annotations: &'a Path, folder: ImageFolder) -> Self {
         Self {
+            task,
             annotations,
             folder,
             samples: Vec::new(),
@@ -127,23 +150,29 @@ impl<'a> Gathered<'a> {
     }
 
     fn add_narrative(&mut self, narrative: Narrative) -> Result<(), Fault> {
-        let Narrative { image_id, annotator_id, row } = narrative;
-        let identity = (image_id.clone(), annotator_id, row.text.clone());
+        let Narrative { image_id, annotator_id, caption, .. } = &narrative;
+        let image_id = image_id.clone();
+        let identity = (image_id.clone(), annotator_id.clone(), caption.clone());
         if self.seen.contains(&identity) {
             let message = format!("the narrative of image {image_id} stands above already");
             return Err(Fault::new(Reason::Duplicate, message));
+        }
+        let rows = narrative.rows(self.task);
+        if rows.is_empty() {
+            let message = "no utterance stands in the caption";
+            return Err(Fault::new(Reason::NoUtterance, message));
         }
         let index = match self.sample_of.get(&image_id) {
             Some(&index) => index,
             None => {
                 let image = self.folder.find(&file_names(&image_id))?;
-                let (task, rows) = (Task::Narrate, Vec::new());
+                let (task, rows) = (self.task, Vec::new());
                 self.samples.push(Sample { image, image_id: image_id.to_string(), task, rows });
                 self.sample_of.insert(image_id, self.samples.len() - 1);
                 self.samples.len() - 1
             }
         };
-        self.samples[index].rows.push(row);
+        self.samples[index].rows.extend(rows);
         self.seen.insert(identity);
         Ok(())
     }
@@ -164,7 +193,7 @@ fn file_names(id: &Id) -> Vec<String> {
     names
 }
 
-fn parse(bytes: &[u8]) -> Result<Narrative, Fault> {
+fn parse(task: Task, bytes: &[u8]) -> Result<Narrative, Fault> {
     let line: Line = serde_json::from_slice(bytes.trim_ascii_end())
         .map_err(|error| record::json_fault(&error))?;
     record::check_has_words(&line.caption)?;
@@ -172,14 +201,15 @@ fn parse(bytes: &[u8]) -> Result<Narrative, Fault> {
         let num_points: usize = line.traces.iter().map(Vec::len).sum();
         Fault::new(Reason::EmptyTrace, format!("the trace has {num_points} points"))
     })?;
-    let locations = locate(&line.caption, &line.timed_caption, &trace)?;
-    let row = Row { text: line.caption, locations, region: None };
-    Ok(Narrative { image_id: line.image_id, annotator_id: line.annotator_id, row })
+    let locations = locate(task, &line.caption, &line.timed_caption, &trace)?;
+    let Line { image_id, annotator_id, caption, .. } = line;
+    Ok(Narrative { image_id, annotator_id, caption, locations })
 }
 
 /// The valid utterances (`spec/data.md` §2.4, step 2), with their bytes of the caption and the box of
-/// the trace during them.
+/// the trace during them; and with the trace itself, where it is to be described.
 fn locate(
+    task: Task,
     caption: &str,
     utterances: &[TimedUtterance],
     trace: &Trace,
@@ -198,7 +228,10 @@ fn locate(
         if !text.is_empty() && during.is_located() {
             let [x0, y0, x1, y1] = during.bounds.map(|v| v as f32);
             let bounds = BoundingBox::new(x0, y0, x1, y1).clip(1.0, 1.0);
-            locations.push(LocatedSpan { span, bounds });
+            let samples = during.samples.iter().filter(|_| task == Task::Describe);
+            let points = samples
+                .map(|&[x, y]| Point { x: x.clamp(0.0, 1.0) as f32, y: y.clamp(0.0, 1.0) as f32 });
+            locations.push(LocatedSpan { span, bounds, points: points.collect() });
         }
     }
     if locations.is_empty() {

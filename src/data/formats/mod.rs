@@ -59,7 +59,7 @@ impl Format {
     /// The tasks that the format can serve, the usual one first.
     pub fn tasks(self) -> &'static [Task] {
         match self {
-            Self::LocalizedNarratives => &[Task::Narrate],
+            Self::LocalizedNarratives => &[Task::Narrate, Task::Describe],
             Self::RefexpMdetr => &[Task::Locate, Task::Describe],
             Self::VisualGenomeCoco => &[Task::Describe, Task::Locate],
             // A category names many objects of an image, so it locates none.
@@ -92,7 +92,7 @@ pub fn load(format: Format, task: Task, annotations: &Path, images: &Path) -> Re
         });
     }
     match format {
-        Format::LocalizedNarratives => localized_narratives::load(annotations, images),
+        Format::LocalizedNarratives => localized_narratives::load(task, annotations, images),
         Format::RefexpMdetr => referring_expressions::load(task, annotations, images),
         Format::VisualGenomeCoco => visual_genome::load(task, annotations, images),
         Format::CocoInstances => coco_instances::load(task, annotations, images),

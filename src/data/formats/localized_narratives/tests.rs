@@ -50,10 +50,35 @@ fn utterances_have_their_bytes_of_the_caption_and_the_trace_clipped_to_the_image
     let row = &loaded.samples[0].rows[0];
     assert_eq!((row.text.as_str(), row.region), ("A red circle, and a square.", None));
     let expected = [
-        LocatedSpan { span: Some(0..13), bounds: BoundingBox::new(0.25, 0.125, 0.5, 0.75) },
-        LocatedSpan { span: Some(14..27), bounds: BoundingBox::new(0.5, 0.75, 1.0, 0.75) },
+        located(0..13, BoundingBox::new(0.25, 0.125, 0.5, 0.75)),
+        located(14..27, BoundingBox::new(0.5, 0.75, 1.0, 0.75)),
     ];
     assert_eq!(row.locations, expected);
+}
+
+fn located(span: Range<usize>, bounds: BoundingBox) -> LocatedSpan {
+    LocatedSpan { span: Some(span), bounds, points: Vec::new() }
+}
+
+#[test]
+fn to_describe_every_utterance_is_a_row_with_its_trace() {
+    let folder = Folder::new(&IMAGES);
+    let line = narrative("7", 1).to_string();
+    let loaded = folder.load(Format::LocalizedNarratives, Task::Describe, &line).unwrap();
+    let sample = &loaded.samples[0];
+    assert_eq!(sample.task, Task::Describe);
+    let texts: Vec<_> = sample.rows.iter().map(|row| row.text.as_str()).collect();
+    assert_eq!(texts, ["A red circle", "and a square"]);
+    for row in &sample.rows {
+        let trace: Vec<Point> = row.trace().collect();
+        assert_eq!(trace.len(), super::super::trace::NUM_SAMPLES);
+        let bounds = crate::geometry::polyline::bounds(&trace).unwrap();
+        assert_eq!(row.region, Some(bounds), "the box is that of the trace");
+    }
+    // From left to right, and on from there.
+    let first: Vec<Point> = sample.rows[0].trace().collect();
+    let second: Vec<Point> = sample.rows[1].trace().collect();
+    assert!(first[0] != first[15] && first[15].x <= second[0].x);
 }
 
 #[test]
@@ -204,7 +229,8 @@ fn by_rank_the_box_of_every_token_is_that_of_the_reference() {
     let special = [inputs.pad, inputs.bos, inputs.eos];
     for (narrative, expected) in inputs.narratives.iter().zip(expected) {
         let trace = Trace::new(&narrative.traces).unwrap();
-        let locations = locate(&narrative.caption, &narrative.timed_caption, &trace).unwrap();
+        let locations =
+            locate(Task::Narrate, &narrative.caption, &narrative.timed_caption, &trace).unwrap();
         let offset = |token: &i64| (!special.contains(token)).then_some(0..0);
         let offsets: Vec<_> = expected.text_tokens.iter().map(offset).collect();
         let boxes = Alignment::Rank.align(&locations, &offsets);
