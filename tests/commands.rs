@@ -176,7 +176,7 @@ fn a_point_or_trace_that_is_none_is_refused_with_the_right_form() {
     let image = ["outside the image of ", "Give places from 0,0 to "];
     on_image("describe", &["--point", "900,3"]).failure(2, &image);
     on_image("describe", &["--point", "1"]).failure(2, &["two numbers", "10,20"]);
-    on_image("describe", &["--not", "1,1", "--box", "1,1,2,2"]).failure(2, &["--point"]);
+    on_image("describe", &["--not", "1,1", "--box", "1,1,2,2"]).failure(2, &["cannot be used"]);
     on_image("describe", &["--point", "1,1", "--box", "1,1,2,2"]).failure(2, &["cannot be used"]);
     for (text, part) in [("", "is no trace"), ("[]", "has no point"), ("[[1]]", "is no trace")] {
         std::fs::write(WORKSHOP.path("bad.json"), text).unwrap();

@@ -21,6 +21,7 @@ pub(super) struct PlaceArguments {
         value_name = "X,Y",
         value_parser = parse_point,
         requires = "points",
+        conflicts_with_all = ["region", "trace"],
         allow_hyphen_values = true
     )]
     others: Vec<Point>,

@@ -109,9 +109,9 @@ impl Collator {
             Task::Describe => vec![None; text.ids.len()],
         };
         let prompt = if source.task() == Task::Describe { region } else { whole };
-        let trace = match source.task() {
-            Task::Describe => resample(&row.trace().collect::<Vec<_>>(), self.trace_points),
-            Task::Narrate | Task::Locate => Vec::new(),
+        let trace = match source.task() == Task::Describe {
+            true => resample(&row.trace().collect::<Vec<_>>(), self.trace_points),
+            false => Vec::new(),
         };
         Ok(EncodedRow { text, context, places, prompt, trace })
     }
