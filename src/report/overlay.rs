@@ -2,6 +2,8 @@
 //!
 //! A picture is one drawing, either written as SVG or rasterised from it, so both agree.
 
+mod places;
+
 use std::sync::Arc;
 
 use image::imageops::{self, FilterType};
@@ -9,13 +11,15 @@ use image::{Rgb, RgbImage};
 use maud::{Markup, PreEscaped, html};
 use resvg::{tiny_skia, usvg};
 
+pub use places::description_of;
+
 use super::canvas::Canvas;
 use super::data_uri::png_data_uri;
 use super::palette::{self, Color};
 use super::text::{ColoredText, FONT_FAMILY, FONTS, Paragraph, paragraph};
 use crate::error::{Error, Result};
-use crate::geometry::{BoundingBox, Point};
-use crate::tasks::{Description, Location, Narration, Place};
+use crate::geometry::BoundingBox;
+use crate::tasks::{Description, Location, Narration};
 
 /// Images are enlarged until their long side has this many pixels …
 const SMALLEST_LONG_SIDE_PX: u32 = 512;
@@ -53,32 +57,6 @@ pub fn description(image: &RgbImage, description: &Description) -> Result<RgbIma
 /// [`description`] as SVG.
 pub fn description_svg(image: &RgbImage, description: &Description) -> Result<String> {
     description_drawing(image, description)?.svg()
-}
-
-/// A place as it was pointed at, and its caption.
-pub fn description_of(
-    image: &RgbImage,
-    description: &Description,
-    place: &Place,
-) -> Result<RgbImage> {
-    let (positive, negative) = match place {
-        Place::Box(_) => return self::description(image, description),
-        Place::Points { positive, negative } => (positive, &negative[..]),
-        Place::Trace(line) => (line, &[][..]),
-    };
-    let at = |points: &[Point]| -> Vec<BoundingBox> {
-        points.iter().map(|&point| BoundingBox::around(point, point)).collect()
-    };
-    let (positive, negative) = (at(positive), at(negative));
-    let words = words_of(&description.caption, PLAIN);
-    let drawing = Drawing::new(image, &words, |canvas| match place {
-        Place::Trace(_) => trace(canvas, &positive),
-        _ => html! {
-            (dots(canvas, &positive, palette::ANSWER))
-            (dots(canvas, &negative, palette::REFERENCE))
-        },
-    })?;
-    drawing.rasterize()
 }
 
 /// An expression's box; the annotated one dashed, where there is one (normalised to the image).
@@ -173,17 +151,6 @@ fn trace(canvas: &Canvas, bounds: &[BoundingBox]) -> Markup {
         @for (i, center) in &centers {
             circle cx=(center.x) cy=(center.y) r="5" stroke="#000000" stroke-opacity="0.6"
                 fill=(palette::word(*i, bounds.len())) {}
-        }
-    }
-}
-
-/// The centres of boxes.
-fn dots(canvas: &Canvas, bounds: &[BoundingBox], color: Color) -> Markup {
-    let centers = bounds.iter().filter_map(|one| canvas.center(*one));
-    html! {
-        @for center in centers {
-            circle cx=(center.x) cy=(center.y) r="5" stroke="#000000" stroke-opacity="0.6"
-                fill=(color) {}
         }
     }
 }
@@ -398,23 +365,6 @@ mod tests {
         assert!((50..120).contains(&dashes), "{dashes}");
         let left = (60..250).filter(|y| *drawn.get_pixel(51, *y) == palette::ANSWER.rgb()).count();
         assert_eq!(left, 190);
-    }
-
-    #[test]
-    fn points_are_drawn_where_they_were_given_each_kind_in_its_colour() {
-        let at = |x: f32, y: f32| Point { x, y };
-        let described = |place: &Place| {
-            let region = place.bounds();
-            let answer = Description { region, caption: "it".into(), score: 0.0 };
-            description_of(&grey(512, 512), &answer, place).unwrap()
-        };
-        let points = Place::Points { positive: vec![at(0.25, 0.5)], negative: vec![at(0.75, 0.5)] };
-        let drawn = described(&points);
-        assert_eq!(*drawn.get_pixel(128, 256), palette::ANSWER.rgb());
-        assert_eq!(*drawn.get_pixel(384, 256), palette::REFERENCE.rgb());
-        assert_eq!(*drawn.get_pixel(256, 256), Rgb([90, 90, 90]));
-        let drawn = described(&Place::Trace(vec![at(0.25, 0.5), at(0.75, 0.5)]));
-        assert_ne!(*drawn.get_pixel(256, 256), Rgb([90, 90, 90]), "the line between them");
     }
 
     #[test]

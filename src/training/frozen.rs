@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 
+use super::parameters::is_trained;
 use super::paths::{self, is_under};
 use crate::backend;
 use crate::error::Result;
@@ -98,7 +99,8 @@ impl ModuleVisitor for Untrained<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let path = self.path.join(".");
         let is_placed = self.places.iter().any(|place| is_under(&path, place));
-        if is_placed && !param.is_require_grad() {
+        // What a public file has is not made first.
+        if is_placed && !is_trained(param) {
             self.found.insert(path);
         }
     }

@@ -22,8 +22,9 @@ use crate::model::pixel_llm::PixelLlmConfig;
 use crate::model::testing::{VOCABULARY, pattern, tiny_config};
 
 const PARTS: [&str; 6] = ["vision.eva", "vision.sam", "location", "adapter", "language", "points"];
-/// How far every parameter tensor is moved, in both directions.
-const STEP: f64 = 5e-4;
+/// How far every parameter tensor is moved, in both directions. Where a step reaches over a kink (of a
+/// rectifier, an absolute value, the order of two corners), a smaller one does not.
+const STEPS: [f64; 3] = [5e-4, 2e-4, 1e-4];
 const SIDE: usize = 16;
 
 /// Two images with two texts each, of which one is a filler.
@@ -194,10 +195,12 @@ fn assert_gradients(model: &TrainingModel, batch: &HostBatch) {
             let losses = moved.losses(batch.to_device(&Device::flex()));
             f64::from(losses.total.into_scalar::<f32>())
         };
-        let found = (at(STEP) - at(-STEP)) / (2.0 * STEP);
-        let allowed = 0.03 * said.slope.abs().max(found.abs()) + 4e-3;
+        let found = STEPS.map(|step| (at(step) - at(-step)) / (2.0 * step));
+        let agrees = |found: &f64| {
+            (found - said.slope).abs() < 0.03 * said.slope.abs().max(found.abs()) + 4e-3
+        };
         let task = batch.task.name();
-        assert!((found - said.slope).abs() < allowed, "{task} {part}: {found} {}", said.slope);
+        assert!(found.iter().any(agrees), "{task} {part}: {found:?} {}", said.slope);
     }
 }
 
