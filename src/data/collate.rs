@@ -12,8 +12,9 @@ use super::source::Source;
 use super::tokenizer::{Encoded, Tokenizer};
 use super::transform::{Canvas, load_canvas};
 use crate::error::{Error, Result};
-use crate::geometry::BoundingBox;
 use crate::geometry::mask::Mask;
+use crate::geometry::polyline::resample;
+use crate::geometry::{BoundingBox, Point};
 
 /// What samples become batches with.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Collator {
     pub alignment: Alignment,
     /// Side of the canvas, in pixels.
     pub canvas_px: usize,
+    /// Points that a trace is told by; 0 tells it by its box.
+    pub trace_points: usize,
 }
 
 /// How many rows of a sample, and which.
@@ -51,6 +54,8 @@ struct EncodedRow {
     prompt: BoundingBox,
     /// On the image as it was.
     mask: Option<Mask>,
+    /// What is asked about in place of the box, normalised to the image; empty for nothing.
+    trace: Vec<Point>,
 }
 
 impl Collator {
@@ -113,7 +118,11 @@ impl Collator {
             Task::Describe | Task::Detect => vec![None; text.ids.len()],
         };
         let prompt = if source.task().captions_regions() { region } else { whole };
-        Ok(EncodedRow { text, context, places, prompt, mask: row.mask.clone() })
+        let trace = match source.task() == Task::Describe {
+            true => resample(&row.trace().collect::<Vec<_>>(), self.trace_points),
+            false => Vec::new(),
+        };
+        Ok(EncodedRow { text, context, places, prompt, mask: row.mask.clone(), trace })
     }
 
     fn stack(&self, source: &Source, items: &[Item]) -> HostBatch {
@@ -141,6 +150,7 @@ impl Collator {
             images: Vec::with_capacity(dims.images * 3 * self.canvas_px * self.canvas_px),
             sizes: Vec::with_capacity(dims.images * 2),
             prompt_boxes: Vec::with_capacity(dims.images * dims.prompts * 4),
+            prompt_traces: Vec::new(),
             context: Vec::with_capacity(dims.images * dims.prompts * dims.context_tokens),
             text: Vec::with_capacity(dims.images * rows * dims.text_tokens),
             row_valid: Vec::with_capacity(dims.images * rows),
@@ -148,10 +158,13 @@ impl Collator {
             seed: 0,
             masks: source.config.masks.then(|| HostMasks::with_capacity(&dims)),
         };
+        // Of a source, all prompts are traces or none is.
+        let trace_points = longest(|row| row.trace.len());
         for item in items {
             push_image(&mut batch, &item.canvas);
             for row in 0..dims.prompts {
                 push_prompt(&mut batch, item, row, pad);
+                push_trace(&mut batch, item, row, trace_points);
             }
             for row in 0..rows {
                 push_text(&mut batch, item.rows.get(row), pad);
@@ -186,12 +199,25 @@ pub(crate) fn planes(canvas: &Canvas) -> impl Iterator<Item = f32> {
 /// The prompt of a filler is that of the whole image.
 fn push_prompt(batch: &mut HostBatch, item: &Item, row: usize, pad: i64) {
     let row = item.rows.get(row);
-    let prompt = row.map_or(BoundingBox::UNIT, |row| row.prompt);
+    let prompt = match row {
+        Some(row) if row.trace.is_empty() => row.prompt,
+        Some(_) => BoundingBox::new(0.0, 0.0, 0.0, 0.0),
+        None => BoundingBox::UNIT,
+    };
     let prompt = prompt.scale(item.canvas.width as f32, item.canvas.height as f32);
     batch.prompt_boxes.extend(prompt.to_array());
     let context = row.map_or(&[][..], |row| &row.context);
     batch.context.extend(context);
     batch.context.extend(std::iter::repeat_n(pad, batch.dims.context_tokens - context.len()));
+}
+
+/// A filler is drawn along the image's top-left corner.
+fn push_trace(batch: &mut HostBatch, item: &Item, row: usize, trace_points: usize) {
+    let trace = item.rows.get(row).map_or(&[][..], |row| &row.trace);
+    let (width, height) = (item.canvas.width as f32, item.canvas.height as f32);
+    let points = trace.iter().flat_map(|point| [point.x * width, point.y * height]);
+    batch.prompt_traces.extend(points);
+    batch.prompt_traces.extend(std::iter::repeat_n(0.0, (trace_points - trace.len()) * 2));
 }
 
 /// A filler is nothing but padding.

@@ -124,6 +124,19 @@ fn context_tokens() -> usize {
     8
 }
 
+impl SourceConfig {
+    /// Annotation file and folder of images of `split`.
+    pub fn paths(&self, split: &str) -> [PathBuf; 2] {
+        let name = self.splits.get(split).map_or(split, String::as_str);
+        [&self.annotations, &self.images].map(|path| PathBuf::from(path.replace("{split}", name)))
+    }
+
+    /// Whether the rows of an image share their prompt: the whole image and the same instruction.
+    pub fn shares_prompt(&self) -> bool {
+        self.task != Task::Describe && !self.prompt.contains(TEXT_PLACEHOLDER)
+    }
+}
+
 /// Samples for one task.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -170,9 +183,7 @@ impl Source {
 
     /// Whether the rows of an image share their prompt: the whole image and the same instruction.
     pub fn shares_prompt(&self) -> bool {
-        let is_own = |placeholder| self.config.prompt.contains(placeholder);
-        !self.task().captions_regions()
-            && ![TEXT_PLACEHOLDER, QUESTION_PLACEHOLDER].iter().any(is_own)
+        self.config.shares_prompt()
     }
 
     /// The instruction before the text of `row`.

@@ -270,7 +270,8 @@ mod tests {
         let mut source = testing::source(Task::Locate, &[&path], vec![annotated]);
         source.config.masks = true;
         let (tokenizer, canvas_px) = (predictor.tokenizer.clone(), testing::SIDE);
-        let collator = Collator { tokenizer, alignment: Alignment::Offsets, canvas_px };
+        let collator =
+            Collator { tokenizer, alignment: Alignment::Offsets, canvas_px, trace_points: 0 };
         let batch = collator.collate(&source, &[0], RowChoice::First(2)).unwrap();
         let batch = batch.to_device(&Device::flex());
         let model = &predictor.model;

@@ -7,12 +7,16 @@ pub mod dry_run;
 pub mod fingerprint;
 pub mod frozen;
 pub mod frozen_record;
+#[cfg(test)]
+mod gradient_tests;
 pub mod gradients;
+pub mod learning_rates;
 pub mod mask_losses;
 pub mod memory;
 pub mod metrics;
 pub mod optimizer;
 pub mod parameters;
+pub mod paths;
 pub mod peft;
 pub mod record;
 pub mod renderer;

@@ -92,6 +92,7 @@ pub fn collator(experiment: &Experiment, tokenizer: Tokenizer) -> Collator {
         tokenizer,
         alignment: experiment.data.alignment,
         canvas_px: experiment.model.canvas_px,
+        trace_points: experiment.model.location.trace_points,
     }
 }
 

@@ -103,7 +103,8 @@ fn one_file(
         Some(file) => Tokenizer::from_file(file)?,
         None => Tokenizer::train(source.texts(), VOCABULARY)?,
     };
-    Ok((vec![source], Collator { tokenizer, alignment: Alignment::default(), canvas_px }))
+    let alignment = Alignment::default();
+    Ok((vec![source], Collator { tokenizer, alignment, canvas_px, trace_points: 0 }))
 }
 
 /// An image with its rows, as the model sees it.

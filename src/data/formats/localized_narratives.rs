@@ -1,7 +1,8 @@
 //! Localized Narratives: captions spoken while a mouse pointed (`spec/data.md` §2).
 //!
 //! JSON Lines, one narrative a line. Every image becomes one [`Sample`] with a [`Row`] per narrative,
-//! each utterance located by the trace during it.
+//! each utterance located by the trace during it; or, for *describe*, with a row per utterance: the
+//! trace is what is asked about, and the utterance what is to be said.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -15,7 +16,7 @@ use super::image_folder::ImageFolder;
 use super::phrase::find;
 use super::record::{self, Id};
 use super::skipped::{Fault, Place, Reason, Skipped};
-use super::trace::{Trace, TracePoint};
+use super::trace::{NUM_SAMPLES, Trace, TracePoint};
 use super::{Loaded, Request, shards};
 use crate::data::sample::{LocatedSpan, Row, Sample, Task};
 use crate::error::{Error, Result};
@@ -47,19 +48,41 @@ struct TimedUtterance {
 struct Narrative {
     image_id: Id,
     annotator_id: Option<Id>,
-    row: Row,
+    caption: String,
+    locations: Vec<LocatedSpan>,
     /// What is wrong with it nonetheless.
     notes: Vec<Fault>,
 }
 
+impl Narrative {
+    /// What it teaches.
+    fn rows(self, task: Task) -> Vec<Row> {
+        if task != Task::Describe {
+            return vec![Row { locations: self.locations, ..Row::of_image(self.caption) }];
+        }
+        let of_utterance = |location: LocatedSpan| {
+            let text = self.caption.get(location.span.clone()?)?.trim_matches(NOT_SAID);
+            let has_words = text.chars().any(char::is_alphanumeric);
+            let row = Row::of_region(text, location.bounds);
+            has_words.then(|| Row { locations: vec![location], ..row })
+        };
+        self.locations.into_iter().filter_map(of_utterance).collect()
+    }
+}
+
+/// What may stand around the words of an utterance in a caption.
+const NOT_SAID: [char; 5] = [' ', '.', ',', ';', ':'];
+
 /// What a line is about, and what there is of it.
 type Parsed = (Option<Id>, Result<Narrative, Fault>);
 
-/// Reads the narratives of the images in the folder `request.images`.
-pub(super) fn read(request: &Request<'_>) -> Result<Loaded> {
-    let mut gathered = Gathered::new(request, ImageFolder::open(request.images)?);
+/// Reads the narratives of the images in the folder `request.images`. To describe, every utterance is a
+/// row with its trace.
+pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
+    let trace_points = if task == Task::Describe { NUM_SAMPLES } else { request.trace_points };
+    let mut gathered = Gathered::new(task, request, ImageFolder::open(request.images)?);
     for path in shards::files(request.annotations)? {
-        read_file(&path, request.trace_points, &mut gathered)?;
+        read_file(&path, trace_points, &mut gathered)?;
     }
     let Gathered { samples, skipped, num_records, .. } = gathered;
     Ok(Loaded { samples, skipped, num_records, ..Loaded::default() })
@@ -112,6 +135,7 @@ impl<R: BufRead> NumberedLines<R> {
 
 /// Samples by image, in the order of the files.
 struct Gathered {
+    task: Task,
     folder: ImageFolder,
     samples: Vec<Sample>,
     /// Where each image's sample is.
@@ -125,8 +149,9 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn new(request: &Request<'_>, folder: ImageFolder) -> Self {
+    fn new(task: Task, request: &Request<'_>, folder: ImageFolder) -> Self {
         Self {
+            task,
             folder,
             samples: Vec::new(),
             sample_of: HashMap::new(),
@@ -146,24 +171,31 @@ impl Gathered {
     }
 
     /// Adds a narrative, and gives back what is to be noted about it.
-    fn add_narrative(&mut self, narrative: Narrative) -> Result<Vec<Fault>, Fault> {
-        let Narrative { image_id, annotator_id, row, notes } = narrative;
-        let identity = (image_id.clone(), annotator_id, row.text.clone());
+    fn add_narrative(&mut self, mut narrative: Narrative) -> Result<Vec<Fault>, Fault> {
+        let Narrative { image_id, annotator_id, caption, .. } = &narrative;
+        let image_id = image_id.clone();
+        let identity = (image_id.clone(), annotator_id.clone(), caption.clone());
         if self.seen.contains(&identity) {
             let message = format!("the narrative of image {image_id} stands above already");
             return Err(Fault::new(Reason::Duplicate, message));
+        }
+        let notes = std::mem::take(&mut narrative.notes);
+        let rows = narrative.rows(self.task);
+        if rows.is_empty() {
+            let message = "no utterance stands in the caption";
+            return Err(Fault::new(Reason::NoUtterance, message));
         }
         let index = match self.sample_of.get(&image_id) {
             Some(&index) => index,
             None => {
                 let image = self.folder.find_below(&file_names(&image_id))?.into();
-                let (task, rows) = (Task::Narrate, Vec::new());
+                let (task, rows) = (self.task, Vec::new());
                 self.samples.push(Sample { image, image_id: image_id.to_string(), task, rows });
                 self.sample_of.insert(image_id, self.samples.len() - 1);
                 self.samples.len() - 1
             }
         };
-        self.samples[index].rows.push(row);
+        self.samples[index].rows.extend(rows);
         self.seen.insert(identity);
         Ok(notes)
     }
@@ -200,8 +232,8 @@ fn narrative(line: Line, trace_points: usize) -> Result<Narrative, Fault> {
         Fault::new(Reason::EmptyTrace, format!("the trace has {num_points} points"))
     })?;
     let (locations, notes) = locate(&line.caption, &line.timed_caption, &trace, trace_points)?;
-    let row = Row { locations, ..Row::of_image(line.caption) };
-    Ok(Narrative { image_id: line.image_id, annotator_id: line.annotator_id, row, notes })
+    let Line { image_id, annotator_id, caption, .. } = line;
+    Ok(Narrative { image_id, annotator_id, caption, locations, notes })
 }
 
 /// The valid utterances (`spec/data.md` §2.4, step 2), with their bytes of the caption, the box of the

@@ -106,7 +106,8 @@ impl Format {
     /// The tasks that the format can serve, the usual one first.
     pub fn tasks(self) -> &'static [Task] {
         match self {
-            Self::LocalizedNarratives | Self::CocoCaptions | Self::Llava => &[Task::Narrate],
+            Self::LocalizedNarratives => &[Task::Narrate, Task::Describe],
+            Self::CocoCaptions | Self::Llava => &[Task::Narrate],
             Self::RefexpRefer | Self::RefexpMdetr | Self::RefexpUninext => {
                 &[Task::Locate, Task::Describe]
             }
@@ -238,7 +239,7 @@ pub fn usual_task(format: Format, request: &Request<'_>) -> Result<Task> {
 
 fn read_unchecked(format: Format, task: Task, request: &Request<'_>) -> Result<Loaded> {
     match format {
-        Format::LocalizedNarratives => localized_narratives::read(request),
+        Format::LocalizedNarratives => localized_narratives::read(task, request),
         Format::CocoCaptions => coco_captions::read(request),
         Format::CocoInstances => coco_instances::read(task, request),
         Format::RefexpRefer => refer::read(task, request),

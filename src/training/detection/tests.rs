@@ -44,6 +44,7 @@ fn batch(boxes: &[&[[f32; 4]]]) -> HostBatch {
         images: (0..boxes.len() * 3 * SIDE * SIDE).map(pixel).collect(),
         sizes: vec![SIDE as f32; 2 * boxes.len()],
         prompt_boxes: vec![],
+        prompt_traces: vec![],
         context: vec![],
         text: vec![],
         row_valid: vec![],

@@ -54,6 +54,7 @@ fn batch() -> HostBatch {
         images: (0..3 * 64).map(|i| (i * 7 % 256) as f32).collect(),
         sizes: vec![8.0, 6.0],
         prompt_boxes: vec![0.0, 0.0, 8.0, 6.0],
+        prompt_traces: vec![],
         context: vec![],
         text: TEXT.repeat(2),
         row_valid: vec![1.0; 2],
