@@ -1,6 +1,7 @@
 //! Floor 6: the command line. One file per command: parse, call, print.
 
 mod data;
+mod decoding;
 mod describe;
 mod dry_run;
 mod eval;

@@ -107,7 +107,8 @@ impl Train {
                     return Ok(ExitCode::from(INTERRUPTED));
                 }
                 let sources = &experiment.data.sources;
-                let predictor = Predictor::new(&trained.model, trained.tokenizer, sources);
+                let predictor = Predictor::new(&trained.model, trained.tokenizer, sources)
+                    .with_decoding(experiment.decoding.clone());
                 let measured = Measured {
                     run: &trained.run,
                     experiment: &experiment,

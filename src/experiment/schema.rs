@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::alignment::Alignment;
 use crate::data::shapes::ShapesConfig;
 use crate::data::source::SourceConfig;
+use crate::model::language::decoding::Decoding;
 use crate::model::loss::overlap::OverlapLossConfig;
 use crate::model::loss::point::PointLossConfig;
 use crate::model::loss::text::TextLossConfig;
@@ -42,6 +43,8 @@ pub struct Experiment {
     pub schedule: ScheduleConfig,
     /// Weights and shapes of the losses.
     pub losses: LossConfig,
+    /// How texts are found: in the evaluation, and by `pixelllm narrate` and `pixelllm describe`.
+    pub decoding: Decoding,
     /// What is measured at the end of training and by `pixelllm eval`.
     pub evaluation: EvaluationConfig,
 }
@@ -61,6 +64,7 @@ impl Default for Experiment {
             optimizer: OptimizerConfig::default(),
             schedule: ScheduleConfig::default(),
             losses: LossConfig::default(),
+            decoding: Decoding::default(),
             evaluation: EvaluationConfig::default(),
         }
     }

@@ -32,6 +32,7 @@ impl Experiment {
         problems.extend(under("optimizer", optimizer(&self.optimizer)));
         problems.extend(under("schedule", schedule(&self.schedule, self.training.max_steps)));
         problems.extend(under("losses", losses(&self.losses)));
+        problems.extend(under("decoding", self.decoding.validate()));
         problems.extend(under("evaluation", evaluation(&self.evaluation)));
         problems
     }

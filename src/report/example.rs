@@ -140,6 +140,7 @@ fn item(name: &str, split: &str, caption: &str, width: u32, height: u32) -> Gall
                 description: Description {
                     region: BoundingBox::new(*x0, *y0, *x1, *y1),
                     caption: format!("a {color} square"),
+                    token_log_probs: vec![],
                     score: -0.3,
                 },
                 reference: Some(format!("small {color} square")),
@@ -175,7 +176,7 @@ fn narration(caption: &str) -> Narration {
         let bounds = BoundingBox::new(x0, y0, x1, y1).translate(wander + off, -wander * 1.7);
         words.push(LocatedWord { text: (*text).into(), bounds, log_prob: -0.05 * (i % 9) as f32 });
     }
-    Narration { caption: caption.into(), words, score: -0.2 }
+    Narration { caption: caption.into(), words, token_log_probs: vec![], score: -0.2 }
 }
 
 fn picture(width: u32, height: u32) -> RgbImage {

@@ -285,7 +285,7 @@ mod tests {
             })
             .collect();
         let caption = words.iter().map(|w| w.text.as_str()).collect::<Vec<_>>().join(" ");
-        Narration { caption, words, score: -0.1 }
+        Narration { caption, words, token_log_probs: vec![], score: -0.1 }
     }
 
     #[test]
@@ -368,6 +368,7 @@ mod tests {
         let hostile = Description {
             region: BoundingBox::UNIT,
             caption: "</text><script>alert('1')</script> & \"quotes\" \u{0}\u{b}".into(),
+            token_log_probs: vec![],
             score: 0.0,
         };
         let svg = description_svg(&grey(32, 32), &hostile).unwrap();

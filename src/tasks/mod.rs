@@ -33,7 +33,10 @@ pub struct Narration {
     pub caption: String,
     /// The words and their places.
     pub words: Vec<LocatedWord>,
-    /// Σ log-probability / number of words (`spec/inference.md` §4).
+    /// Log-probability of each token that was written, the end included.
+    pub token_log_probs: Vec<f32>,
+    /// Σ log-probability / number of words (`spec/inference.md` §4); of a beam search, Σ log-probability /
+    /// length penalty (§5).
     pub score: f32,
 }
 
@@ -44,7 +47,9 @@ pub struct Description {
     pub region: BoundingBox,
     /// The words, one space apart.
     pub caption: String,
-    /// Σ log-probability / number of words (`spec/inference.md` §4).
+    /// Log-probability of each token that was written, the end included.
+    pub token_log_probs: Vec<f32>,
+    /// As [`Narration::score`].
     pub score: f32,
 }
 

@@ -76,7 +76,13 @@ impl Predictor {
                 log_prob: text.log_probs.get(pieces).unwrap_or_default().iter().sum(),
             }
         });
-        Narration { caption, words: words.collect(), score: text.score }
+        let end = self.tokenizer.vocabulary().end;
+        Narration {
+            caption,
+            words: words.collect(),
+            token_log_probs: text.token_log_probs(end),
+            score: text.score,
+        }
     }
 }
 

@@ -265,6 +265,12 @@ impl PixelLlm {
         Self { vision: self.vision.freeze(eva, sam), ..self }
     }
 
+    /// The same with the adapters of the language model merged into what they adapt: for inference, where
+    /// they cost time.
+    pub fn merge_adapters(self) -> Self {
+        Self { language: self.language.merge_adapters(), ..self }
+    }
+
     /// The language model.
     pub fn language(&self) -> &LanguageModel {
         &self.language
