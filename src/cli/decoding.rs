@@ -126,8 +126,7 @@ mod tests {
         let expected = SampleConfig { top_k: Some(5), top_p: 0.9, seed: 7, ..Default::default() };
         assert_eq!(over("--top-p 0.9 --seed 7", &of_run).unwrap(), Decoding::Sample(expected));
         let drawn = over("--temperature 0.5 --top-k 3", &Decoding::Greedy).unwrap();
-        let expected =
-            SampleConfig { temperature: 0.5, top_k: Some(3), ..SampleConfig::default() };
+        let expected = SampleConfig { temperature: 0.5, top_k: Some(3), ..SampleConfig::default() };
         assert_eq!(drawn, Decoding::Sample(expected));
     }
 

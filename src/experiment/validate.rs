@@ -293,6 +293,22 @@ mod tests {
     }
 
     #[test]
+    fn texts_are_found_by_something_that_can_be_done() {
+        use crate::model::language::beam::BeamConfig;
+        use crate::model::language::decoding::Decoding;
+        use crate::model::language::sampling::SampleConfig;
+
+        let beams =
+            |config: BeamConfig| problem_of(|e| e.decoding = Decoding::Beams(config.clone()));
+        assert_eq!(beams(BeamConfig { beams: 0, ..Default::default() }), "decoding.beams");
+        let penalty = BeamConfig { length_penalty: f64::NAN, ..Default::default() };
+        assert_eq!(beams(penalty), "decoding.length_penalty");
+        let hot = SampleConfig { temperature: f64::INFINITY, ..Default::default() };
+        let key = problem_of(|e| e.decoding = Decoding::Sample(hot.clone()));
+        assert_eq!(key, "decoding.temperature");
+    }
+
+    #[test]
     fn rates_and_shares_are_in_range() {
         for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             let key = "optimizer.learning_rate";

@@ -24,6 +24,9 @@ const BURN_USES_THREADS: usize = 192 * 192 * 192;
 const WORTH_A_THREAD: usize = 1 << 18;
 /// Elements that are widened at once: 512 KiB, half of what the second cache of a usual core holds.
 const WIDENED_AT_ONCE: usize = 1 << 17;
+/// Outputs that are added up at once where there are many more of them than inputs: so many sums, 16 KiB,
+/// stay in the first cache.
+const OUTPUTS_AT_ONCE: usize = 1 << 12;
 /// Inputs of a block, at least: with fewer, adding the blocks up would cost as much as they do.
 const LEAST_INPUTS: usize = 16;
 
@@ -68,17 +71,30 @@ pub fn product<const N: usize>(
     sum.reshape(shape)
 }
 
-/// `x` `[R, inputs]` times `weight` `[inputs, outputs]`, some inputs on each thread.
+/// `x` `[R, inputs]` times `weight` `[inputs, outputs]`, some inputs (of a matrix like that of a
+/// vocabulary, some outputs) on each thread.
 fn in_parts(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     let [inputs, outputs] = weight.dims();
+    if outputs > 2 * OUTPUTS_AT_ONCE && weight.dtype() == x.dtype() {
+        let parts = on_threads(outputs, OUTPUTS_AT_ONCE, |outputs| {
+            x.clone().matmul(weight.clone().narrow(1, outputs.start, outputs.len()))
+        });
+        return Tensor::cat(parts, 1);
+    }
     let length = inputs.div_ceil(rayon::current_num_threads()).max(LEAST_INPUTS);
-    let starts: Vec<usize> = (0..inputs).step_by(length).collect();
-    let parts: Vec<Tensor<2>> = starts
-        .into_par_iter()
-        .with_max_len(1)
-        .map(|start| part(&x, &weight, start..inputs.min(start + length)))
-        .collect();
+    let parts = on_threads(inputs, length, |inputs| part(&x, &weight, inputs));
     total(&x, outputs, parts.into_iter())
+}
+
+/// What `work` makes of each `length` of `count`, in order.
+fn on_threads(
+    count: usize,
+    length: usize,
+    work: impl Fn(Range<usize>) -> Tensor<2> + Sync,
+) -> Vec<Tensor<2>> {
+    let starts: Vec<usize> = (0..count).step_by(length).collect();
+    let part = |start: usize| work(start..count.min(start + length));
+    starts.into_par_iter().with_max_len(1).map(part).collect()
 }
 
 /// The share of `inputs` in the product.
@@ -131,6 +147,8 @@ mod tests {
         compare([3, 1, 1031], 509, Some(random([509])));
         compare([2, 2, 7], 5, Some(random([5])));
         compare([1, 40, 512], 512, None);
+        compare([1, 1, 40], 9000, Some(random([9000])));
+        compare([3, 1, 40], 9000, None);
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub struct Narration {
     pub caption: String,
     /// The words and their places.
     pub words: Vec<LocatedWord>,
-    /// Log-probability of each token that was written, the end included.
+    /// Log-probability of each token that was written, the end included unless the text was cut.
     pub token_log_probs: Vec<f32>,
     /// Σ log-probability / number of words (`spec/inference.md` §4); of a beam search, Σ log-probability /
     /// length penalty (§5).
@@ -47,7 +47,7 @@ pub struct Description {
     pub region: BoundingBox,
     /// The words, one space apart.
     pub caption: String,
-    /// Log-probability of each token that was written, the end included.
+    /// Log-probability of each token that was written, the end included unless the text was cut.
     pub token_log_probs: Vec<f32>,
     /// As [`Narration::score`].
     pub score: f32,

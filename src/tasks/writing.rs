@@ -20,11 +20,14 @@ pub(super) struct WrittenText {
 }
 
 impl WrittenText {
-    /// Log-probability of each token that was written, up to the first end.
+    /// Log-probability of each token that was written, up to the first end. In the last place an end was
+    /// put, not written.
     pub(super) fn token_log_probs(&self, end: i64) -> Vec<f32> {
-        let written = self.ids.iter().skip(1).position(|&id| id == end);
-        let length = written.map_or(self.ids.len(), |place| place + 2);
-        self.log_probs.get(1..length).unwrap_or_default().to_vec()
+        let last = self.ids.len().saturating_sub(1);
+        let written = self.ids.iter().take(last).skip(1);
+        let count = written.clone().take_while(|&&id| id != end).count();
+        let log_probs = self.log_probs.get(1..last).unwrap_or_default();
+        log_probs.iter().take(count + 1).copied().collect()
     }
 }
 

@@ -109,8 +109,7 @@ pub fn beam_search_by(
     device: &Device,
 ) -> Beams {
     let max_tokens = max_tokens.max(1);
-    let mut rows: Vec<_> =
-        (0..rows).map(|_| Row::new(max_tokens, vocabulary, config)).collect();
+    let mut rows: Vec<_> = (0..rows).map(|_| Row::new(max_tokens, vocabulary, config)).collect();
     let mut parents = None;
     for position in 1..max_tokens.saturating_sub(1) {
         if rows.iter().all(|row| row.is_decided(max_tokens, config)) {
@@ -118,8 +117,7 @@ pub fn beam_search_by(
         }
         let last = last_tokens(&rows, device);
         let logits = read(parents, last.clone());
-        let logits =
-            if config.suppress_repeats { suppress_repeats(logits, last) } else { logits };
+        let logits = if config.suppress_repeats { suppress_repeats(logits, last) } else { logits };
         let size = logits.dims()[1];
         let log_probs: Vec<f32> = log_softmax(logits, 1).into_data().iter::<f32>().collect();
         let of_row = log_probs.chunks(size * config.beams);
@@ -222,9 +220,8 @@ impl Row {
 
         let before = self.finished.len();
         let known = self.finished.iter().map(|text| text.score);
-        let ended = candidates
-            .iter()
-            .map(|one| one.score / config.penalty(position) + unless(!ends(one)));
+        let ended =
+            candidates.iter().map(|one| one.score / config.penalty(position) + unless(!ends(one)));
         let finished = best(known.chain(ended), config.beams).into_iter();
         let finished = finished.map(|(place, score)| match place.checked_sub(before) {
             None => self.finished[place].clone(),
@@ -322,6 +319,7 @@ mod tests {
     use burn::tensor::Distribution;
 
     use super::super::LanguageConfig;
+    use super::super::decoding::greedy;
     use super::super::git::GitConfig;
     use super::*;
 
@@ -353,7 +351,12 @@ mod tests {
 
     #[test]
     fn the_best_text_need_not_begin_with_the_best_token() {
-        let config = BeamConfig { beams: 2, candidates_per_beam: 2, length_penalty: 0.0, ..BeamConfig::default() };
+        let config = BeamConfig {
+            beams: 2,
+            candidates_per_beam: 2,
+            length_penalty: 0.0,
+            ..BeamConfig::default()
+        };
         let (tokens, scores) = search(GARDEN_PATH, 5, &config);
         assert_eq!(tokens[5..], [1, 3, 2, 2, 2]);
         assert!((scores[1] - (0.4f32 * 0.94).ln()).abs() < 1e-5);
@@ -362,7 +365,12 @@ mod tests {
 
     #[test]
     fn a_finished_text_is_divided_by_the_penalty_of_its_length() {
-        let config = BeamConfig { beams: 2, candidates_per_beam: 2, length_penalty: 1.0, ..BeamConfig::default() };
+        let config = BeamConfig {
+            beams: 2,
+            candidates_per_beam: 2,
+            length_penalty: 1.0,
+            ..BeamConfig::default()
+        };
         let (tokens, scores) = search(GARDEN_PATH, 5, &config);
         assert_eq!(tokens[5..], [1, 3, 2, 2, 2]);
         assert!((scores[1] - (0.4f32 * 0.94).ln() / (7.0 / 6.0)).abs() < 1e-5);
@@ -417,5 +425,64 @@ mod tests {
         assert_eq!(ids(&cached), ids(&again));
         let difference = (cached.scores - again.scores).abs().max().into_scalar::<f32>();
         assert!(difference < 1e-4, "{difference}");
+    }
+
+    #[test]
+    fn one_beam_with_one_candidate_is_greedy() {
+        let config = BeamConfig {
+            beams: 1,
+            candidates_per_beam: 1,
+            suppress_repeats: true,
+            ..BeamConfig::default()
+        };
+        for _ in 0..5 {
+            let (model, state) = random_decoder();
+            let beams = beam_search(&model, state.clone(), 6, &config);
+            let texts = greedy(&model, state, 6);
+            let tokens: Tensor<2, Int> = beams.tokens.squeeze_dim(1);
+            tokens.into_data().assert_eq(&texts.tokens.into_data(), true);
+            let log_probs: Tensor<2> = beams.log_probs.squeeze_dim(1);
+            let tolerance = burn::tensor::Tolerance::<f32>::absolute(1e-5);
+            log_probs.into_data().assert_approx_eq(&texts.log_probs.into_data(), tolerance);
+        }
+    }
+
+    #[test]
+    fn the_score_of_a_text_is_made_of_the_log_probabilities_of_its_tokens() {
+        let (model, state) = random_decoder();
+        let config = BeamConfig { length_penalty: 0.0, ..BeamConfig::default() };
+        let beams = beam_search(&model, state, 6, &config);
+        let sums: Vec<f32> = beams.log_probs.sum_dim(2).into_data().iter::<f32>().collect();
+        let scores: Vec<f32> = beams.scores.into_data().iter::<f32>().collect();
+        let filled = sums.iter().zip(&scores).filter(|(_, score)| **score > IMPOSSIBLE / 2.0);
+        assert!(filled.clone().count() >= 2, "the best of each row at least");
+        for (sum, score) in filled {
+            assert!((sum - score).abs() < 1e-4, "{sum} {score}");
+        }
+    }
+
+    #[test]
+    fn repeats_are_suppressed_where_that_is_asked_for() {
+        // 3 follows itself for sure; without that, 0 does best.
+        let table = [[0.1, 0.1, 0.1, 0.7], [0.1, 0.1, 0.1, 0.7], [0.25; 4], [0.2, 0.05, 0.05, 0.7]];
+        let config = |suppress_repeats| BeamConfig {
+            beams: 1,
+            candidates_per_beam: 1,
+            suppress_repeats,
+            ..BeamConfig::default()
+        };
+        assert_eq!(search(table, 5, &config(false)).0, [1, 3, 3, 3, 2]);
+        let (tokens, scores) = search(table, 5, &config(true));
+        assert_eq!(tokens, [1, 3, 0, 3, 2]);
+        // Without the token before: 0.7 / 0.9, 0.2 / 0.3, 0.7 / 0.9.
+        let expected = 2.0 * (0.7f32 / 0.9).ln() + (0.2f32 / 0.3).ln();
+        assert!((scores[0] - expected).abs() < 1e-5);
+    }
+
+    #[test]
+    fn of_equals_the_first_is_the_larger() {
+        let scores = [1.0, 3.0, 2.0, 3.0, 0.0, 2.0];
+        assert_eq!(best(scores.into_iter(), 3), [(2, 2.0), (3, 3.0), (1, 3.0)]);
+        assert_eq!(best(scores.into_iter().take(2), 3), [(0, 1.0), (1, 3.0)]);
     }
 }

@@ -72,14 +72,16 @@ pub fn write(
     max_tokens: usize,
     decoding: &Decoding,
 ) -> Generated {
-    match decoding {
+    // On one of the threads that take part in products: to hand them work from outside costs more than
+    // a small product.
+    rayon::scope(|_| match decoding {
         Decoding::Greedy => greedy(model, state, max_tokens),
         Decoding::Sample(config) => sample(model, state, max_tokens, config),
         Decoding::Beams(config) => {
             let beams = beam_search(model, state.clone(), max_tokens, config);
             read_best(model, state, beams)
         }
-    }
+    })
 }
 
 /// The best text of each row, read anew for its features: beams drop theirs on the way.

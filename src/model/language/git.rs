@@ -271,8 +271,7 @@ impl GitDecoder {
     /// Features as [`Self::read`] gives them → scores of the token that follows, `[R, L, V]`.
     pub fn logits(&self, features: Tensor<3>) -> Tensor<3> {
         let [width, _] = self.output.weight.dims();
-        let features =
-            if self.fusion.is_some() { features.narrow(2, 0, width) } else { features };
+        let features = if self.fusion.is_some() { features.narrow(2, 0, width) } else { features };
         apply(&self.output, features)
     }
 

@@ -71,8 +71,7 @@ impl SampleConfig {
             return vec![(first, 1.0)];
         }
         let weight = |one: f32| (f64::from(one - largest) / self.temperature).exp();
-        let mut tokens: Vec<_> =
-            log_probs.iter().map(|&one| weight(one)).enumerate().collect();
+        let mut tokens: Vec<_> = log_probs.iter().map(|&one| weight(one)).enumerate().collect();
         let falling = |a: &(usize, f64), b: &(usize, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
         if let Some(count) = self.top_k.filter(|&count| count < tokens.len()) {
             tokens.select_nth_unstable_by(count - 1, falling);
@@ -130,9 +129,10 @@ impl Sampler {
         let [rows, size] = log_probs.dims();
         let device = log_probs.device();
         let values: Vec<f32> = log_probs.into_data().iter::<f32>().collect();
-        let drawn = values.chunks(size).zip(&mut self.rows).map(|(log_probs, row)| {
-            self.config.token_at(log_probs, row.random::<f64>()) as i64
-        });
+        let drawn = values
+            .chunks(size)
+            .zip(&mut self.rows)
+            .map(|(log_probs, row)| self.config.token_at(log_probs, row.random::<f64>()) as i64);
         let drawn: Vec<i64> = drawn.collect();
         Tensor::from_data(TensorData::new(drawn, [rows, 1]), &device)
     }
@@ -247,7 +247,11 @@ mod tests {
         let share = |token| drawn.iter().filter(|&&one| one == token).count() as f64 / 10_000.0;
         for (token, expected) in [0.1, 0.4, 0.2, 0.3].into_iter().enumerate() {
             // Four standard deviations of a share of 10,000 draws are 0.02 at most.
-            assert!((share(token as i64) - expected).abs() < 0.02, "{token}: {}", share(token as i64));
+            assert!(
+                (share(token as i64) - expected).abs() < 0.02,
+                "{token}: {}",
+                share(token as i64)
+            );
         }
     }
 

@@ -6,13 +6,13 @@
 
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, LayerNorm, Linear};
-use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 
 use super::{GitConfig, layer_norm};
 use crate::model::activation::Activation;
-use crate::model::matrix_product::apply;
+use crate::model::attention::attend_with_bias;
 use crate::model::language::key_value::{KeyValue, split_heads};
+use crate::model::matrix_product::apply;
 
 /// One layer.
 #[derive(Module, Debug)]
@@ -81,13 +81,10 @@ impl GitLayer {
         let head_width = rows.dims()[2] / self.num_heads;
         // Scaling queries rather than scores touches fewer numbers.
         let query = apply(&self.query, rows).div_scalar((head_width as f64).sqrt());
-        let scores = split_heads(query, self.num_heads).matmul(memory.keys().swap_dims(2, 3));
-        let scores = match mask {
-            Some(mask) => scores + mask,
-            None => scores,
-        };
-        let weights = self.dropout.forward(softmax(scores, 3));
-        let mixed = weights.matmul(memory.values()).swap_dims(1, 2);
+        let query = split_heads(query, self.num_heads);
+        let drop = |weights| self.dropout.forward(weights);
+        let mixed = attend_with_bias(query, memory.keys(), memory.values(), mask, drop);
+        let mixed = mixed.swap_dims(1, 2);
         apply(&self.attention_output, mixed.flatten::<3>(2, 3))
     }
 }
