@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 
+use crate::backend;
 use crate::data::collate::Collator;
 use crate::data::shapes;
 use crate::data::source::Source;
@@ -96,12 +97,24 @@ pub fn collator(experiment: &Experiment, tokenizer: Tokenizer) -> Collator {
     }
 }
 
+/// The device of the experiment, which can keep the weights in the type that the experiment asks for.
+///
+/// # Errors
+/// [`Error::Device`](crate::Error::Device) where it is not to be had, or cannot.
+pub fn device(experiment: &Experiment) -> Result<Device> {
+    let device = backend::device(&experiment.device)?;
+    if let LanguageConfig::T5(language) = &experiment.model.language {
+        backend::check_keeps(&device, language.storage.dtype())?;
+    }
+    Ok(device)
+}
+
 /// The device of the experiment, seeded.
 ///
 /// # Errors
 /// [`Error::Device`](crate::Error::Device) where it is not to be had.
 pub fn seeded_device(experiment: &Experiment) -> Result<Device> {
-    let device = crate::backend::device(&experiment.device)?;
+    let device = device(experiment)?;
     device.seed(experiment.seed);
     Ok(device)
 }
