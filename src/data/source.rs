@@ -133,7 +133,9 @@ impl SourceConfig {
 
     /// Whether the rows of an image share their prompt: the whole image and the same instruction.
     pub fn shares_prompt(&self) -> bool {
-        self.task != Task::Describe && !self.prompt.contains(TEXT_PLACEHOLDER)
+        let is_own = |placeholder| self.prompt.contains(placeholder);
+        !self.task.captions_regions()
+            && ![TEXT_PLACEHOLDER, QUESTION_PLACEHOLDER].iter().any(is_own)
     }
 }
 
