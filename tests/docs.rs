@@ -265,7 +265,9 @@ fn pixelllm_arguments(words: &[String]) -> Result<Option<Vec<String>>, String> {
 /// A folder with the repository's experiments and the files that the pages show.
 fn experiments_of_pages() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["experiments", "experiments/presets", "experiments/presets/vision"] {
+    for name in
+        ["experiments", "experiments/small", "experiments/presets", "experiments/presets/vision"]
+    {
         std::fs::create_dir_all(folder.path().join(name)).unwrap();
         for entry in std::fs::read_dir(root().join(name)).unwrap() {
             let path = entry.unwrap().path();

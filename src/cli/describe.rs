@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::decoding::DecodingArguments;
 use super::loaded_run::RunArguments;
 use super::picture::PictureArguments;
 use crate::error::{Error, Result};
@@ -17,6 +18,8 @@ pub(super) struct Describe {
     run: RunArguments,
     #[command(flatten)]
     picture: PictureArguments,
+    #[command(flatten)]
+    decoding: DecodingArguments,
     /// The region: left, top, right and bottom edge in pixels of the image
     #[arg(
         long = "box",
@@ -29,7 +32,7 @@ pub(super) struct Describe {
 
 impl Describe {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let loaded = self.run.load()?;
+        let loaded = self.run.load()?.decoding(&self.decoding)?;
         let picture = self.picture.read(loaded.predictor.canvas_px())?;
         let (width, height) = picture.image.dimensions();
         let region = self.region.scale(1.0 / width as f32, 1.0 / height as f32);

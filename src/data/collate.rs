@@ -75,7 +75,12 @@ impl Collator {
                 help: "Set training.batch_size to at least 1.".into(),
             });
         }
-        Ok(self.stack(source, &items))
+        // Drawn last, so that rows are the same with it and without.
+        let seed = match &mut choice {
+            RowChoice::Random(rng) => rng.random(),
+            RowChoice::First(_) => 0,
+        };
+        Ok(HostBatch { seed, ..self.stack(source, &items) })
     }
 
     fn item(&self, source: &Source, sample: &Sample, choice: &mut RowChoice<'_>) -> Result<Item> {
@@ -93,7 +98,7 @@ impl Collator {
     fn row(&self, source: &Source, row: &Row) -> Result<EncodedRow> {
         let config = &source.config;
         let text = self.tokenizer.encode(&row.text, config.max_text_tokens)?;
-        let prompt = source.prompt_for(&row.text);
+        let prompt = source.prompt_for(row);
         let context = if prompt.is_empty() {
             Vec::new()
         } else {
@@ -105,9 +110,9 @@ impl Collator {
             Task::Narrate => self.alignment.align(&row.locations, &text.offsets),
             // The same place at every token: the loss selects the one that answers.
             Task::Locate => vec![Some(region); text.ids.len()],
-            Task::Describe => vec![None; text.ids.len()],
+            Task::Describe | Task::Detect => vec![None; text.ids.len()],
         };
-        let prompt = if source.task() == Task::Describe { region } else { whole };
+        let prompt = if source.task().captions_regions() { region } else { whole };
         Ok(EncodedRow { text, context, places, prompt, mask: row.mask.clone() })
     }
 
@@ -140,6 +145,7 @@ impl Collator {
             text: Vec::with_capacity(dims.images * rows * dims.text_tokens),
             row_valid: Vec::with_capacity(dims.images * rows),
             points: Vec::with_capacity(dims.images * rows * dims.text_tokens * 4),
+            seed: 0,
             masks: source.config.masks.then(|| HostMasks::with_capacity(&dims)),
         };
         for item in items {

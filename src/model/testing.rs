@@ -1,5 +1,10 @@
 //! A tiny model for tests: every part that the defaults have, at sizes that cost nothing.
 
+use super::heads::boxes::head::HeadConfig;
+use super::heads::boxes::proposals::ProposalConfig;
+use super::heads::boxes::pyramid::{PyramidConfig, Scale};
+use super::heads::boxes::roi_head::RoiHeadConfig;
+use super::heads::boxes::{BoxDecoderConfig, DetectionConfig, Strides};
 use super::heads::points::PointConfig;
 use super::language::git::GitConfig;
 use super::language::{LanguageConfig, Vocabulary};
@@ -63,5 +68,31 @@ pub(crate) fn tiny_config() -> PixelLlmConfig {
         points: Some(PointConfig { hidden_width: 16, ..PointConfig::default() }),
         boxes: None,
         masks: None,
+    }
+}
+
+/// A box decoder for the tiny model, of two levels.
+pub(crate) fn tiny_boxes() -> BoxDecoderConfig {
+    BoxDecoderConfig {
+        pyramid: PyramidConfig {
+            inner_width: 8,
+            channels: 8,
+            scales: vec![Scale::Double, Scale::Same],
+            extra_levels: 0,
+        },
+        head: HeadConfig { channels: 8, layers: 1, groups: 2 },
+        strides: Strides::Effective,
+        level_ranges: vec![[0.0, 4.0], [3.0, 100.0]],
+        proposals: ProposalConfig {
+            training_candidates: 40,
+            training_kept: 20,
+            candidates: 40,
+            kept: 20,
+            ..ProposalConfig::default()
+        },
+        roi: RoiHeadConfig { widths: vec![12], samples: 12, ..RoiHeadConfig::default() },
+        detections: DetectionConfig { count: 6, ..DetectionConfig::default() },
+        captioned: 4,
+        ..BoxDecoderConfig::default()
     }
 }

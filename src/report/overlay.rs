@@ -2,12 +2,16 @@
 //!
 //! A picture is one drawing, either written as SVG or rasterised from it, so both agree.
 
+mod detections;
+
 use std::sync::Arc;
 
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 use maud::{Markup, PreEscaped, html};
 use resvg::{tiny_skia, usvg};
+
+pub use detections::{detections, detections_svg};
 
 use super::canvas::Canvas;
 use super::data_uri::png_data_uri;
@@ -288,7 +292,7 @@ mod tests {
             })
             .collect();
         let caption = words.iter().map(|w| w.text.as_str()).collect::<Vec<_>>().join(" ");
-        Narration { caption, words, score: -0.1 }
+        Narration { caption, words, token_log_probs: vec![], score: -0.1 }
     }
 
     #[test]
@@ -372,6 +376,7 @@ mod tests {
         let hostile = Description {
             region: BoundingBox::UNIT,
             caption: "</text><script>alert('1')</script> & \"quotes\" \u{0}\u{b}".into(),
+            token_log_probs: vec![],
             score: 0.0,
         };
         let svg = description_svg(&grey(32, 32), &hostile).unwrap();

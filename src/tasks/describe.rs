@@ -34,6 +34,7 @@ impl Predictor {
         settings: &TaskSettings,
     ) -> Result<Vec<Vec<Description>>> {
         let mut descriptions = vec![Vec::new(); regions.len()];
+        let end = self.tokenizer.vocabulary().end;
         let most = regions.iter().map(Vec::len).max().unwrap_or(0);
         for start in (0..most).step_by(ROWS_AT_ONCE) {
             let chunk = rows_from(regions, start);
@@ -50,7 +51,8 @@ impl Predictor {
             for ((regions, texts), descriptions) in images.zip(&mut descriptions) {
                 let described = regions.iter().zip(texts).map(|(&region, text)| {
                     let (_, caption) = self.words(text);
-                    Description { region, caption, score: text.score }
+                    let token_log_probs = text.token_log_probs(end);
+                    Description { region, caption, token_log_probs, score: text.score }
                 });
                 descriptions.extend(described);
             }

@@ -1,6 +1,7 @@
-//! Floor 4: narrate, describe, locate; an image and a prompt in, a typed result out.
+//! Floor 4: narrate, describe, locate, detect; an image and a prompt in, a typed result out.
 
 mod describe;
+pub mod detect;
 pub mod evaluation;
 mod locate;
 mod narrate;
@@ -35,7 +36,10 @@ pub struct Narration {
     pub caption: String,
     /// The words and their places.
     pub words: Vec<LocatedWord>,
-    /// Σ log-probability / number of words (`spec/inference.md` §4).
+    /// Log-probability of each token that was written, the end included unless the text was cut.
+    pub token_log_probs: Vec<f32>,
+    /// Σ log-probability / number of words (`spec/inference.md` §4); of a beam search, Σ log-probability /
+    /// length penalty (§5).
     pub score: f32,
 }
 
@@ -46,7 +50,9 @@ pub struct Description {
     pub region: BoundingBox,
     /// The words, one space apart.
     pub caption: String,
-    /// Σ log-probability / number of words (`spec/inference.md` §4).
+    /// Log-probability of each token that was written, the end included unless the text was cut.
+    pub token_log_probs: Vec<f32>,
+    /// As [`Narration::score`].
     pub score: f32,
 }
 
@@ -69,4 +75,18 @@ pub struct LocatedMask {
     pub segmentation: CocoMask,
     /// The IoU with the true mask that the model expects. It is not held within 0 and 1.
     pub predicted_iou: f32,
+}
+
+/// Something that was found, with its caption.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Detection {
+    /// Its box, normalised to the image and within it.
+    pub bounds: BoundingBox,
+    /// How sure the model is that something is there, from 0 to 1: √(probability of an object ·
+    /// score of the proposal) (`spec/model.md` §10.5).
+    pub score: f32,
+    /// The words, one space apart.
+    pub caption: String,
+    /// Of the caption: Σ log-probability / number of words (`spec/inference.md` §4).
+    pub log_prob: f32,
 }

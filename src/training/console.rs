@@ -35,8 +35,13 @@ impl Console {
 
     /// A line about the validation split.
     pub fn validation(&self, record: &ValidationRecord) {
-        let mask = record.mask.map(|mask| mask.loss);
-        let parts = parts(record.text_loss, record.point_loss, record.overlap_loss, mask);
+        let parts = parts([
+            ("text", record.text_loss),
+            ("point", record.point_loss),
+            ("overlap", record.overlap_loss),
+            ("detection", record.detection_loss.map(|loss| loss.total)),
+            ("mask", record.mask.map(|mask| mask.loss)),
+        ]);
         print_line(&format!(
             "step {:>6} validation {:<8} loss {:.4}{parts}",
             record.step,
@@ -46,7 +51,6 @@ impl Console {
     }
 
     fn line(&self, record: &StepRecord, elapsed: Duration, memory: Option<usize>) -> String {
-        let mask = record.mask.map(|mask| mask.loss);
         let done = record.step.saturating_sub(self.first_step).max(1);
         let left = elapsed.mul_f64(self.max_steps.saturating_sub(record.step) as f64 / done as f64);
         let memory = memory.map_or(String::new(), |bytes| {
@@ -58,7 +62,13 @@ impl Console {
             self.max_steps,
             record.task.name(),
             record.loss,
-            parts(record.text_loss, record.point_loss, record.overlap_loss, mask),
+            parts([
+                ("text", record.text_loss),
+                ("point", record.point_loss),
+                ("overlap", record.overlap_loss),
+                ("detection", record.detection_loss.map(|loss| loss.total)),
+                ("mask", record.mask.map(|mask| mask.loss)),
+            ]),
             record.gradient_norm,
             record.learning_rate,
             record.samples_per_second,
@@ -73,12 +83,12 @@ fn print_line(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-fn parts(text: Option<f64>, point: Option<f64>, overlap: Option<f64>, mask: Option<f64>) -> String {
-    let part = |name: &str, loss: Option<f64>| {
+/// The losses that there are, each with its name.
+fn parts<const N: usize>(losses: [(&str, Option<f64>); N]) -> String {
+    let part = |(name, loss): (&str, Option<f64>)| {
         loss.map_or(String::new(), |loss| format!(" {name} {loss:.4}"))
     };
-    [part("text", text), part("point", point), part("overlap", overlap), part("mask", mask)]
-        .concat()
+    losses.map(part).concat()
 }
 
 /// `m:ss`, or `h:mm:ss`.
@@ -112,6 +122,7 @@ mod tests {
             text_loss: Some(1.25),
             point_loss: Some(0.05),
             overlap_loss: None,
+            detection_loss: None,
             mask: None,
             gradient_norm: 2.0,
             learning_rate: 1e-3,

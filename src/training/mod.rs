@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod console;
+pub mod detection;
 pub mod dry_run;
 pub mod fingerprint;
 pub mod frozen;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::detection::DetectionMeasure;
 use super::mask_losses::MaskMeasures;
 use crate::data::sample::Task;
 use crate::error::{Error, Result};
@@ -36,6 +37,9 @@ pub struct StepRecord {
     /// Overlap loss before its weight; `None` where the task has none or it weighs nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap_loss: Option<f64>,
+    /// Detection loss before its weight, and its parts; `None` where the task has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detection_loss: Option<DetectionMeasure>,
     /// Mask loss and its parts, `mask_loss`, `mask_focal_loss`, `mask_dice_loss`, `mask_iou_loss`; absent
     /// where the task has none.
     #[serde(flatten)]
@@ -66,6 +70,9 @@ pub struct ValidationRecord {
     /// Overlap loss before its weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap_loss: Option<f64>,
+    /// Detection loss before its weight, and its parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detection_loss: Option<DetectionMeasure>,
     /// Mask loss and its parts.
     #[serde(flatten)]
     pub mask: Option<MaskMeasures>,
@@ -157,6 +164,7 @@ mod tests {
             text_loss: None,
             point_loss: Some(0.25),
             overlap_loss: None,
+            detection_loss: None,
             mask: None,
             gradient_norm: 1.0,
             learning_rate: 1e-3,

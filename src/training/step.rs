@@ -3,11 +3,12 @@
 use std::panic::resume_unwind;
 use std::thread;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, ExecutionError, Tensor};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 
+use super::detection::{DetectionMeasure, DetectionTerms};
 use super::gradients::{gradient_norm, scale_gradients};
 use super::mask_losses::MaskMeasures;
 pub use super::training_model::TrainingModel;
@@ -32,6 +33,8 @@ pub struct Losses {
     pub point: Option<Tensor<1>>,
     /// Overlap loss before its weight, `[1]`; `None` where the task has none or it weighs nothing.
     pub overlap: Option<Tensor<1>>,
+    /// Detection losses before the weight of all; `None` where the task has none.
+    pub detection: Option<DetectionTerms>,
     /// Parts of the mask loss; `None` where the batch has no masks or they weigh nothing.
     pub mask: Option<MaskLosses>,
 }
@@ -49,6 +52,8 @@ pub struct StepOutput {
     pub point_loss: Option<f64>,
     /// Overlap loss before its weight.
     pub overlap_loss: Option<f64>,
+    /// Detection loss before its weight, and its parts.
+    pub detection_loss: Option<DetectionMeasure>,
     /// Mask loss and its parts.
     pub mask: Option<MaskMeasures>,
     /// Norm of all gradients together, before clipping; 0 without a backward pass.
@@ -68,10 +73,15 @@ impl ItemLazy for StepOutput {
 
 impl TrainingModel {
     /// The losses that the task of a batch has: narratives learn text and points, descriptions text,
-    /// expressions points and, where they come with them, masks (`spec/losses.md` §5).
-    pub fn losses(&self, batch: Batch) -> Losses {
+    /// expressions points and, where they come with them, masks; detections boxes and the captions of those
+    /// that are found (`spec/losses.md` §5).
+    pub fn losses(&self, mut batch: Batch) -> Losses {
         let task = batch.task;
         let images = self.model.encode(batch.images.clone(), batch.padding_mask.clone());
+        let detection = match task {
+            Task::Detect => self.detect(&images, &mut batch),
+            Task::Narrate | Task::Describe | Task::Locate => None,
+        };
         let rows = batch.rows.clone();
         let visual = self.model.visual_tokens(&images, rows.prompt_boxes, rows.scope);
         let features = self.model.read_text(visual.clone(), rows.context, rows.text);
@@ -79,7 +89,7 @@ impl TrainingModel {
         let places = |selection| self.places(&batch, features.clone(), selection);
         let (text, places) = match task {
             Task::Narrate => (Some(text()), places(TokenSelection::Words)),
-            Task::Describe => (Some(text()), None),
+            Task::Describe | Task::Detect => (Some(text()), None),
             Task::Locate => (None, places(TokenSelection::LastWord)),
         };
         let distance = self.losses.point.distance;
@@ -92,11 +102,13 @@ impl TrainingModel {
             Some(loss) => loss.clone() * weight,
             None => Tensor::zeros([1], &features.device()),
         };
+        let detection_loss = detection.as_ref().map(|terms| terms.total.clone());
         let total = weighted(&text, self.losses.text.weight)
             + weighted(&point, self.losses.point.weight)
             + weighted(&overlap, self.losses.overlap.weight)
+            + weighted(&detection_loss, self.losses.detection.weight)
             + weighted(&mask_total, self.losses.mask.weight);
-        Losses { total, text, point, overlap, mask }
+        Losses { total, text, point, overlap, detection, mask }
     }
 
     /// `features`: `[B, N, L, D]`
@@ -135,7 +147,7 @@ impl TrainingModel {
     }
 
     /// Where the model is.
-    fn device(&self) -> Device {
+    pub(super) fn device(&self) -> Device {
         self.devices().into_iter().next().unwrap_or_default()
     }
 }
@@ -172,6 +184,7 @@ impl Losses {
             text_loss: self.text.clone().map(read),
             point_loss: self.point.clone().map(read),
             overlap_loss: self.overlap.clone().map(read),
+            detection_loss: self.detection.as_ref().map(DetectionTerms::measure),
             gradient_norm: 0.0,
             num_images: batch.dims.images,
             samples_per_second: 0.0,
@@ -192,17 +205,17 @@ impl TrainingModel {
 
     /// All parts of a batch, at the same time where there are several. Each has leaves of its own:
     /// graphs that share leaves are one graph to Burn, and two threads on one graph can wait for each
-    /// other for ever (`docs/burn-issues.md`, 4).
+    /// other for ever (`docs/burn-issues.md`, 4). Burn's own `fork` would leave a node of every copy
+    /// on parameters that get no gradient, and the search for such nodes slows every step (6).
     fn parts(&self, batch: &HostBatch) -> Vec<PartResult> {
         let parts = batch.split(self.parallel_parts);
         match parts.as_slice() {
             [whole] => vec![self.part(whole)],
             parts => thread::scope(|scope| {
-                let device = self.device();
                 let threads: Vec<_> = parts
                     .iter()
                     .map(|part| {
-                        let replica = self.clone().fork(&device);
+                        let replica = self.clone().map(&mut OwnLeaves);
                         scope.spawn(move || replica.part(part))
                     })
                     .collect();
@@ -233,6 +246,16 @@ impl TrainingModel {
     }
 }
 
+/// Makes every parameter the leaf of a graph of its own.
+struct OwnLeaves;
+
+impl ModuleMapper for OwnLeaves {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        // Whether a gradient is wanted stays as it is.
+        param.map(Tensor::detach)
+    }
+}
+
 /// The mean over parts, each of which had a mean of its own.
 fn mean_output(task: Task, parts: &[StepOutput], gradient_norm: f64) -> StepOutput {
     let mean = |value: fn(&StepOutput) -> Option<f64>| {
@@ -245,6 +268,9 @@ fn mean_output(task: Task, parts: &[StepOutput], gradient_norm: f64) -> StepOutp
         text_loss: mean(|part| part.text_loss),
         point_loss: mean(|part| part.point_loss),
         overlap_loss: mean(|part| part.overlap_loss),
+        detection_loss: DetectionMeasure::weighted_mean(
+            parts.iter().map(|part| (part.detection_loss, 1.0)),
+        ),
         mask: MaskMeasures::mean(parts.iter().map(|part| (part.mask, 1.0))),
         gradient_norm,
         num_images: parts.iter().map(|part| part.num_images).sum(),
@@ -316,6 +342,7 @@ mod tests {
             text: [1, 5, 6, 2].repeat(2),
             row_valid: vec![1.0; 2],
             points: vec![0.25; 2 * 4 * 4],
+            seed: 0,
             masks: None,
         }
     }

@@ -1,27 +1,26 @@
 //! RefCOCO, RefCOCO+ and RefCOCOg as MDETR writes them (`spec/data.md` §4.2): each entry of `images` is
 //! one expression about an image, and the annotation that names it has the box.
 
-use std::path::Path;
-
 use hotcoco::types::Segmentation;
 
+use super::coco::Images;
 use super::coco_instances::decode_mask;
 use super::skipped::{Fault, Reason};
-use super::{Loaded, coco};
+use super::{Loaded, Request, coco};
 use crate::data::sample::Task;
 use crate::error::Result;
 use crate::geometry::mask::Mask;
 
 /// Reads expressions with their boxes; expressions about the same image share a sample.
-pub(super) fn load(task: Task, annotations: &Path, images: &Path) -> Result<Loaded> {
-    coco::load(task, annotations, images, true, |expression, _, _| caption(expression))
+pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
+    coco::load(task, request, Images::Expressions, |expression, _, _| caption(expression))
 }
 
 /// Reads expressions with their boxes and the masks of what they name, crowds included. An expression
 /// without a mask that can be used is skipped.
-pub(super) fn load_with_masks(annotations: &Path, images: &Path) -> Result<Loaded> {
+pub(super) fn read_with_masks(request: &Request<'_>) -> Result<Loaded> {
     let caption = |expression: &_, _: &_, _: &_| caption(expression);
-    coco::load_with_masks(Task::Locate, annotations, images, true, caption, mask)
+    coco::load_with_masks(Task::Locate, request, Images::Expressions, caption, mask)
 }
 
 fn caption(expression: &coco::ImageRecord) -> Result<String, Fault> {
@@ -46,7 +45,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::super::testing::{Folder, assert_skipped};
-    use super::super::{Format, load_with_masks};
+    use super::super::{Format, read_expressions_with_masks};
     use super::*;
     use crate::geometry::BoundingBox;
 
@@ -90,11 +89,13 @@ mod tests {
     #[test]
     fn expressions_about_an_image_share_a_sample_in_the_order_of_the_file() {
         for task in [Task::Locate, Task::Describe] {
-            let Loaded { samples, skipped } = load(task, &three().to_string()).unwrap();
+            let Loaded { samples, skipped, .. } = load(task, &three().to_string()).unwrap();
             assert!(skipped.is_empty(), "{skipped}");
             let found: Vec<_> = samples
                 .iter()
-                .map(|s| (s.task, s.image_id.as_str(), s.image.ends_with("a.jpg"), s.rows.len()))
+                .map(|s| {
+                    (s.task, s.image_id.as_str(), s.image.path.ends_with("a.jpg"), s.rows.len())
+                })
                 .collect();
             assert_eq!(found, [(task, "41", true, 2), (task, "42", false, 1)]);
             let rows: Vec<_> =
@@ -211,7 +212,9 @@ mod tests {
         document["annotations"][2]["segmentation"] = mask;
         let folder = Folder::new(&IMAGES);
         std::fs::write(folder.annotations(), document.to_string()).unwrap();
-        load_with_masks(Format::RefexpMdetr, &folder.annotations(), &folder.images()).unwrap()
+        let (annotations, images) = (folder.annotations(), folder.images());
+        let request = Request::new(&annotations, &images);
+        read_expressions_with_masks(Format::RefexpMdetr, &request).unwrap()
     }
 
     #[test]
@@ -259,12 +262,12 @@ mod tests {
         let folder = Folder::new(&[]);
         let error = folder.load(Format::RefexpMdetr, Task::Locate, &three().to_string());
         let message = error.unwrap_err().to_string();
-        assert!(message.contains("no annotation can be used"), "{message}");
+        assert!(message.contains("no expression can be used"), "{message}");
         assert!(
             message.contains("3 × missing image (first: annotations.json: image 1: no a.jpg in")
         );
         let none = json!({"images": [], "annotations": []}).to_string();
         let message = load(Task::Locate, &none).unwrap_err().to_string();
-        assert!(message.contains("there is no annotation in the file"), "{message}");
+        assert!(message.contains("there is no expression in the file"), "{message}");
     }
 }

@@ -134,10 +134,8 @@ mod tests {
         let mean = MeanMask::of([&mask([x, x, o, o])].into_iter()).unwrap();
         let mut masks = MaskEvaluation::new(Some(&mean));
         let row = |mask: Option<Mask>| Row {
-            text: "it".into(),
-            locations: Vec::new(),
-            region: Some(BoundingBox::new(0.25, 0.0, 0.75, 1.0)),
             mask,
+            ..Row::of_region("it", BoundingBox::new(0.25, 0.0, 0.75, 1.0))
         };
         let location = Location { expression: "it".into(), bounds: BoundingBox::UNIT, mask: None };
         let found = CoarseMask::example(vec![-1.0, 1.0, 1.0, 1.0], 1, 4);

@@ -58,6 +58,7 @@ fn batch() -> HostBatch {
         text: TEXT.repeat(2),
         row_valid: vec![1.0; 2],
         points: [0.25, 0.0, 1.0, 0.5].repeat(10),
+        seed: 0,
         masks: Some(HostMasks { pixels: masks.concat(), valid: vec![1.0; 2] }),
     }
 }
