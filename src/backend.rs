@@ -71,6 +71,12 @@ pub fn describe(device: &Device) -> String {
     format!("{device:?}")
 }
 
+/// Whether `device` computes in this process's own threads and memory, so that it can be worth its while
+/// to hand it a computation in parts, from several threads.
+pub fn is_host(device: &Device) -> bool {
+    *device == Device::flex()
+}
+
 /// Seeds the random numbers that `device` draws (initial weights, dropout).
 ///
 /// On the CPU the generator belongs to the process, not to the device.

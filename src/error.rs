@@ -76,6 +76,18 @@ pub enum Error {
         help: String,
     },
 
+    /// Something on Hugging Face that is neither in its cache nor to be downloaded.
+    #[error("{name}: {problem}")]
+    Hub {
+        /// Its name, `hf:owner/name[@revision][/file]`.
+        name: String,
+        /// What was looked for and where, and why it was not downloaded.
+        problem: String,
+        /// What to do about it: the command that fetches it by hand.
+        #[help]
+        help: String,
+    },
+
     /// A command-line argument that cannot be used.
     #[error("{problem}")]
     Usage {
@@ -137,10 +149,13 @@ impl Error {
     }
 
     /// Exit code of the command line: 2 for what the user asked and cannot be had (arguments,
-    /// experiments, devices), 1 for what failed on the way.
+    /// experiments, devices, names of Hugging Face), 1 for what failed on the way.
     pub fn exit_code(&self) -> i32 {
         match self {
-            Self::Usage { .. } | Self::Experiment { .. } | Self::Device { .. } => 2,
+            Self::Usage { .. }
+            | Self::Experiment { .. }
+            | Self::Device { .. }
+            | Self::Hub { .. } => 2,
             _ => 1,
         }
     }

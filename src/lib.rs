@@ -11,10 +11,12 @@
 //! | [`data`] | public formats → samples → batches, and the `shapes` world |
 //! | [`experiment`] | the TOML schema |
 //! | [`training`], [`tasks`] | the learner; narrate, describe, locate |
+//! | [`ablation`] | many runs of one experiment beside each other |
 //! | [`report`], [`cli`] | pages and pictures; the command line |
 //!
 //! A floor may use those below it, never one above: see `docs/src/architecture.md`.
 
+pub mod ablation;
 pub mod backend;
 pub mod cli;
 pub mod data;

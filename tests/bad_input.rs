@@ -128,7 +128,7 @@ fn a_file_of_which_no_record_can_be_used_is_named_with_the_reasons() {
             }
         });
     });
-    let parts = [ANNOTATIONS[1], "no annotation can be used", "box without an area", "help: "];
+    let parts = [ANNOTATIONS[1], "no region can be used", "box without an area", "help: "];
     workshop.train("run", &[]).failure(1, &parts);
 }
 

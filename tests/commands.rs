@@ -193,6 +193,11 @@ fn a_text_without_words_is_refused() {
 }
 
 #[test]
+fn what_a_run_was_not_taught_is_said_with_what_it_was() {
+    on_image("detect", &[]).failure(2, &["not taught to detect", "narrate and describe"]);
+}
+
+#[test]
 fn an_image_that_is_none_is_named_with_what_to_do() {
     let write = |name: &str, bytes: &[u8]| std::fs::write(WORKSHOP.path(name), bytes).unwrap();
     write("nothing.png", b"");
@@ -262,4 +267,31 @@ fn a_drawing_that_cannot_be_written_is_named_with_what_to_do() {
 fn a_device_that_is_not_there_is_refused() {
     let answer = on_image("narrate", &["--device", "gpu"]);
     answer.failure(2, &["unknown device `gpu`", "Devices are `cpu`, `wgpu`, `cuda`"]);
+}
+
+#[test]
+fn a_text_is_searched_for_or_drawn_where_flags_say_so() {
+    for (command, arguments) in [("narrate", &[][..]), ("describe", &["--box", "8,8,40,40"][..])] {
+        let ask = |flags: &str| {
+            let flags: Vec<&str> = flags.split_whitespace().collect();
+            let answer = ["--json", "--overlay", "e.png"];
+            on_image(command, &[arguments, &answer, &flags].concat()).success().stdout
+        };
+        let greedy = ask("");
+        assert_eq!(ask("--beams 1"), greedy);
+        assert_eq!(ask("--temperature 0"), greedy);
+        let drawn = "--temperature 1.5 --top-k 20 --top-p 0.95 --seed 3";
+        assert_eq!(ask(drawn), ask(drawn));
+        let json: Value = serde_json::from_str(&ask("--beams 3")).unwrap();
+        let log_probs = json["token_log_probs"].as_array().unwrap();
+        let sum: f64 = log_probs.iter().map(|one| one.as_f64().unwrap()).sum();
+        // The paper's length penalty; the end counts.
+        let penalty = ((5.0 + log_probs.len() as f64) / 6.0).powf(0.6);
+        let score = json["score"].as_f64().unwrap();
+        let unfinished = (score - sum).abs() < 1e-3;
+        assert!(unfinished || (score - sum / penalty).abs() < 1e-3, "{json}");
+    }
+    on_image("narrate", &["--beams", "0"]).failure(2, &["--beams is 0", "at least 1"]);
+    on_image("narrate", &["--top-p", "1.5"]).failure(2, &["--top-p is 1.5", "at most 1"]);
+    on_image("narrate", &["--beams", "2", "--seed", "1"]).failure(2, &["cannot be used with"]);
 }

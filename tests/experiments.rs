@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use miette::Diagnostic;
 use pixelllm::Error;
+use pixelllm::data::alignment::Alignment;
 use pixelllm::experiment::{self, Experiment};
 use pixelllm::model::activation::Activation;
+use pixelllm::model::language::beam::BeamConfig;
+use pixelllm::model::language::decoding::Decoding;
+use pixelllm::model::language::sampling::SampleConfig;
 use tempfile::TempDir;
 
 /// The least that a file must say.
@@ -418,4 +422,31 @@ fn vision_presets_have_the_sizes_of_the_published_encoders() {
         let found = count as f64 / 1e6;
         assert!((found - millions).abs() < 0.05 * 1f64.max(millions / 100.0), "{name}: {found}");
     }
+}
+
+#[test]
+fn texts_are_found_as_the_decoding_table_says() {
+    assert_eq!(load("", &[]).decoding, Decoding::Greedy);
+    let beams = load("[decoding]\nmethod = \"beam\"\nbeams = 3\n", &[]).decoding;
+    assert_eq!(beams, Decoding::Beams(BeamConfig { beams: 3, ..BeamConfig::default() }));
+    let text = "[decoding]\nmethod = \"sample\"\ntop_k = 5\n";
+    let sample = SampleConfig { top_k: Some(5), top_p: 0.9, ..SampleConfig::default() };
+    let drawn = load(text, &["decoding.top_p=0.9"]);
+    assert_eq!(drawn.decoding, Decoding::Sample(sample));
+    let again = experiment::to_toml(&drawn).unwrap();
+    assert_eq!(Files::new(&[("a.toml", &again)]).load(&[]).unwrap(), drawn);
+
+    let (message, _) = error("[decoding]\nmethod = \"beam\"\ntop_k = 5\n", &[]);
+    assert!(message.contains("decoding.top_k"), "{message}");
+    let (message, help) = error(text, &["decoding.top_k=0"]);
+    assert!(message.contains("decoding.top_k") && help.contains("at least 1"), "{message} {help}");
+    let (message, help) = error("[decoding]\nmethod = \"beams\"\n", &[]);
+    assert!(message.contains("decoding.method") && help.contains("beam"), "{message} {help}");
+}
+
+#[test]
+fn words_find_their_places_by_text_or_by_rank() {
+    assert_eq!(load("", &[]).data.alignment, Alignment::Offsets);
+    assert_eq!(load("[data]\nalignment = \"offsets\"\n", &[]).data.alignment, Alignment::Offsets);
+    assert_eq!(load("", &["data.alignment=rank"]).data.alignment, Alignment::Rank);
 }

@@ -7,6 +7,14 @@ use pixelllm::data::formats::{self, Format, read_instances};
 use pixelllm::data::transform::load_canvas;
 use pixelllm::geometry::BoundingBox;
 
+/// Those that the shapes world is written in; tests/data_samples.rs has the others.
+const FORMATS: [Format; 4] = [
+    Format::LocalizedNarratives,
+    Format::RefexpMdetr,
+    Format::VisualGenomeCoco,
+    Format::CocoInstances,
+];
+
 const SPLITS: [&str; 4] = ["train", "val", "test", "held_out"];
 
 fn world() -> PathBuf {
@@ -20,13 +28,14 @@ fn place(format: Format, split: &str) -> (PathBuf, PathBuf) {
         Format::RefexpMdetr => format!("expressions_{split}.json"),
         Format::VisualGenomeCoco => format!("regions_{split}.json"),
         Format::CocoInstances => format!("instances_{split}.json"),
+        other => unreachable!("{other:?}"),
     };
     (world().join("annotations").join(file), world().join("images").join(split))
 }
 
 #[test]
 fn nothing_of_the_samples_is_skipped_whatever_the_format_the_split_and_the_task() {
-    for format in Format::ALL {
+    for format in FORMATS {
         for split in SPLITS {
             for task in format.tasks() {
                 let (annotations, images) = place(format, split);
@@ -46,7 +55,7 @@ fn nothing_of_the_samples_is_skipped_whatever_the_format_the_split_and_the_task(
 #[test]
 fn every_place_of_the_samples_is_inside_its_image() {
     let is_inside = |bounds: BoundingBox| bounds.clip(1.0, 1.0) == bounds;
-    for format in Format::ALL {
+    for format in FORMATS {
         for split in SPLITS {
             let (annotations, images) = place(format, split);
             let loaded = formats::load(format, format.tasks()[0], &annotations, &images).unwrap();

@@ -49,6 +49,9 @@ fn tensors(workshop: &Workshop, run: &str) -> (Value, Vec<u8>) {
     (serde_json::from_slice(header).unwrap(), numbers.to_vec())
 }
 
+/// Those of the smallest experiment.
+const TASKS: [Task; 3] = [Task::Narrate, Task::Describe, Task::Locate];
+
 fn losses(steps: &[Value], key: &str) -> Vec<f64> {
     steps.iter().filter_map(|step| step[key].as_f64()).collect()
 }
@@ -63,7 +66,7 @@ fn the_same_seed_gives_the_same_losses_to_the_last_digit() {
     };
     let (first, again, other) = (steps("a", "seed=1"), steps("b", "seed=1"), steps("c", "seed=2"));
     assert_eq!(first.len(), 20);
-    for task in Task::ALL {
+    for task in TASKS {
         assert!(first.iter().any(|step| step["task"] == task.name()), "no step to {}", task.name());
     }
     assert_eq!(first, again);
@@ -331,7 +334,7 @@ fn a_run_ends_with_weights_a_page_and_pictures() {
     }
     // Two images of the gallery, each narrated, described and located.
     let pictures: Vec<_> = files.iter().filter(|(name, _)| name.starts_with("overlays/")).collect();
-    for task in Task::ALL {
+    for task in TASKS {
         let count = pictures.iter().filter(|(name, _)| name.contains(task.name())).count();
         assert!(count >= 2, "{count} pictures of {}", task.name());
     }

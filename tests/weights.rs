@@ -161,6 +161,38 @@ fn training_starts_from_the_files_that_its_experiment_names() {
 }
 
 #[test]
+fn names_of_the_jax_reference_are_known_whatever_they_stand_under() {
+    let workshop = workshop();
+    for (file, parts) in [
+        ("full_git.safetensors", ["language.Git.words.weight", "points.", "adapter."]),
+        (
+            "full_t5_two_backbones.safetensors",
+            ["language.T5.t5.words.weight", "vision.sam.", "language.T5.visual_projection."],
+        ),
+        ("full_densecap.safetensors", ["boxes.head.", "boxes.pyramid.", "boxes.roi_head."]),
+    ] {
+        let vectors = read(Path::new(&format!("{VECTORS}/{file}")));
+        let parameters: Vec<_> = vectors
+            .iter()
+            .filter_map(|(name, one)| Some((name.strip_prefix("param/")?, one)))
+            .collect();
+        for prefix in ["", "params/"] {
+            let named = |(name, one): &(&str, &_)| (format!("{prefix}{name}"), Clone::clone(*one));
+            let tensors: Tensors = parameters.iter().map(named).collect();
+            write(&workshop.path("jax.safetensors"), &tensors);
+            let said =
+                workshop.pixelllm(&["weights", "inspect", "jax.safetensors"]).success().stdout;
+            let all = format!(
+                "layout: jax (the reference's parameters, `params/…`), which knows {} of",
+                tensors.len()
+            );
+            assert!(said.contains(&all), "{file}: {said}");
+            assert!(parts.iter().all(|part| said.contains(part)), "{file}: {said}");
+        }
+    }
+}
+
+#[test]
 fn mistakes_are_named() {
     let workshop = workshop();
     let unknown = import(&workshop, "timm_eva02", "o.safetensors", &["--layout", "nobody"]);

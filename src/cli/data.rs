@@ -1,5 +1,10 @@
 //! `pixelllm data`.
 
+mod annotations;
+mod check;
+mod show;
+mod stats;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,9 +14,16 @@ use super::output::say;
 use crate::data::shapes::{self, Made, ShapesConfig};
 use crate::error::Result;
 
-/// Make data
+/// Make data, and look into it
 #[derive(Debug, Subcommand)]
 pub(super) enum Data {
+    /// Say what is wrong with annotations: records that cannot be used, missing images, boxes out of
+    /// bounds, images shared between training and evaluation. Exit code 1 where anything is
+    Check(check::Check),
+    /// Count: lengths of texts, boxes per image, words per trace
+    Stats(stats::Stats),
+    /// Draw samples as the model sees them, with their tokens and the places of these
+    Show(show::Show),
     /// Make a `shapes` world: images, narratives, expressions, regions and instances
     Shapes(Shapes),
 }
@@ -32,6 +44,9 @@ pub(super) struct Shapes {
 impl Data {
     pub(super) fn run(self) -> Result<ExitCode> {
         match self {
+            Self::Check(check) => check.run(),
+            Self::Stats(stats) => stats.run(),
+            Self::Show(show) => show.run(),
             Self::Shapes(shapes) => shapes.run(),
         }
     }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::decoding::DecodingArguments;
 use super::loaded_run::RunArguments;
 use super::picture::PictureArguments;
 use super::place::PlaceArguments;
@@ -22,12 +23,14 @@ pub(super) struct Describe {
     #[command(flatten)]
     picture: PictureArguments,
     #[command(flatten)]
+    decoding: DecodingArguments,
+    #[command(flatten)]
     place: PlaceArguments,
 }
 
 impl Describe {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let loaded = self.run.load()?;
+        let loaded = self.run.load()?.decoding(&self.decoding)?;
         let picture = self.picture.read(loaded.predictor.canvas_px())?;
         let (width, height) = picture.image.dimensions();
         let place = self.place.read(width, height)?;

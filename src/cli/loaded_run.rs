@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::decoding::DecodingArguments;
 use crate::backend;
 use crate::data::tokenizer::Tokenizer;
 use crate::error::Result;
@@ -42,7 +43,16 @@ impl RunArguments {
         let tokenizer = Tokenizer::from_file(run.tokenizer())?;
         let model = weights::load(&run, &experiment, &tokenizer, &device)?;
         let num_parameters = total(&count_parameters(&model)).total;
-        let predictor = Predictor::new(&model, tokenizer, &experiment.data.sources);
+        let predictor = Predictor::new(&model, tokenizer, &experiment.data.sources)
+            .with_decoding(experiment.decoding.clone());
         Ok(LoadedRun { run, experiment, predictor, num_parameters })
+    }
+}
+
+impl LoadedRun {
+    /// The same, which finds texts as `arguments` say.
+    pub(super) fn decoding(self, arguments: &DecodingArguments) -> Result<Self> {
+        let decoding = arguments.over(&self.experiment.decoding)?;
+        Ok(Self { predictor: self.predictor.with_decoding(decoding), ..self })
     }
 }

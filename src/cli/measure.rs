@@ -1,6 +1,7 @@
 //! What follows training, and what `pixelllm eval` does: scores, pictures, the report.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -9,7 +10,8 @@ use crate::data::source::Source;
 use crate::data::transform::open_image;
 use crate::error::Result;
 use crate::experiment::{self, Experiment};
-use crate::report::{Described, GalleryItem, Located, Report, evaluation_table};
+use crate::metrics::meteor::Meteor;
+use crate::report::{Described, Detected, GalleryItem, Located, Report, evaluation_table};
 use crate::tasks::evaluation::{Evaluator, ImageAnswers, Outcome, Progress};
 use crate::tasks::predictor::Predictor;
 use crate::training::record;
@@ -53,10 +55,12 @@ impl Measured<'_> {
             .iter()
             .map(|split| Ok((split.clone(), sources::load_split(data, split)?)))
             .collect();
+        let meteor = Meteor::find(self.experiment.evaluation.meteor_data.as_deref())?.map(Arc::new);
         let evaluator = Evaluator {
             predictor: self.predictor,
             alignment: data.alignment,
             config: &self.experiment.evaluation,
+            meteor: meteor.as_ref(),
         };
         let bar = progress_bar();
         let outcome = evaluator.evaluate(&splits?, self.train, &|progress| show(&bar, progress))?;
@@ -144,5 +148,8 @@ fn gallery_item(answers: ImageAnswers) -> Result<GalleryItem> {
         locations: locations
             .map(|(location, reference)| Located { location, reference: Some(reference) })
             .collect(),
+        detections: answers
+            .detections
+            .map(|found| Detected { found, annotated: answers.annotated_regions }),
     })
 }

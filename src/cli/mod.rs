@@ -1,7 +1,10 @@
 //! Floor 6: the command line. One file per command: parse, call, print.
 
+mod ablate;
 mod data;
+mod decoding;
 mod describe;
+mod detect;
 mod dry_run;
 mod eval;
 mod experiment;
@@ -12,6 +15,7 @@ mod narrate;
 mod output;
 mod picture;
 mod place;
+mod signals;
 mod train;
 mod verify;
 mod weights;
@@ -38,13 +42,17 @@ enum Command {
     Train(train::Train),
     /// Measure a run again, and write its report anew
     Eval(eval::Eval),
+    /// Train variants of one experiment, and put their numbers beside each other
+    Ablate(ablate::Ablate),
     /// Write a caption of an image, with a place for every word
     Narrate(narrate::Narrate),
     /// Write a caption of a region of an image
     Describe(describe::Describe),
-    /// Find the box that an expression is about
+    /// Find the box, and the mask, that an expression is about
     Locate(locate::Locate),
-    /// Make data
+    /// Find what is in an image, and write a caption of each
+    Detect(detect::Detect),
+    /// Make data, and look into it
     #[command(subcommand)]
     Data(data::Data),
     /// Compare what a device computes with golden vectors of the original implementation
@@ -98,9 +106,11 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Train(train) => train.run(),
         Command::Eval(eval) => eval.run(),
+        Command::Ablate(ablate) => ablate.run(),
         Command::Narrate(narrate) => narrate.run(),
         Command::Describe(describe) => describe.run(),
         Command::Locate(locate) => locate.run(),
+        Command::Detect(detect) => detect.run(),
         Command::Data(data) => data.run(),
         Command::Verify(verify) => verify.run(),
         Command::Weights(weights) => weights.run(),

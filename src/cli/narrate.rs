@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::decoding::DecodingArguments;
 use super::loaded_run::RunArguments;
 use super::picture::PictureArguments;
 use crate::error::Result;
@@ -17,11 +18,13 @@ pub(super) struct Narrate {
     run: RunArguments,
     #[command(flatten)]
     picture: PictureArguments,
+    #[command(flatten)]
+    decoding: DecodingArguments,
 }
 
 impl Narrate {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let loaded = self.run.load()?;
+        let loaded = self.run.load()?.decoding(&self.decoding)?;
         let picture = self.picture.read(loaded.predictor.canvas_px())?;
         let images = loaded.predictor.encode(&[picture.canvas])?;
         for narration in loaded.predictor.narrate(&images)? {

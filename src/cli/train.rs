@@ -11,14 +11,12 @@ use clap::{Args, ValueEnum};
 use super::dry_run;
 use super::measure::Measured;
 use super::output::say;
+use super::signals::{INTERRUPTED, on_interrupt};
 use crate::error::{Error, Result};
 use crate::experiment;
 use crate::tasks::predictor::Predictor;
 use crate::training::parameters::{count_parameters, total};
 use crate::training::run::{self, Dashboard, Outcome, RunOptions};
-
-/// Exit code after Ctrl-C, as shells have it.
-const INTERRUPTED: u8 = 130;
 
 /// Train an experiment, measure it and write its report
 #[derive(Debug, Args)]
@@ -107,7 +105,8 @@ impl Train {
                     return Ok(ExitCode::from(INTERRUPTED));
                 }
                 let sources = &experiment.data.sources;
-                let predictor = Predictor::new(&trained.model, trained.tokenizer, sources);
+                let predictor = Predictor::new(&trained.model, trained.tokenizer, sources)
+                    .with_decoding(experiment.decoding.clone());
                 let measured = Measured {
                     run: &trained.run,
                     experiment: &experiment,
@@ -133,7 +132,7 @@ impl Train {
 }
 
 /// In single quotes where a shell would not take the text as it is.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+%@".contains(c);
     match !text.is_empty() && text.chars().all(plain) {
         true => text.to_string(),
@@ -157,7 +156,7 @@ impl Signals {
     fn listen() -> Result<Self> {
         let signals = Self { stop: Arc::default(), trained: Arc::default() };
         let (stop, trained) = (signals.stop.clone(), signals.trained.clone());
-        ctrlc::set_handler(move || {
+        on_interrupt(move || {
             if trained.load(Ordering::Relaxed) {
                 eprintln!("{NOT_MEASURED}");
                 std::process::exit(INTERRUPTED.into());
@@ -166,10 +165,6 @@ impl Signals {
                 std::process::exit(INTERRUPTED.into());
             }
             eprintln!("\nStopping after this step, with a checkpoint. Again to stop at once.");
-        })
-        .map_err(|error| Error::Compute {
-            problem: format!("cannot listen for Ctrl-C: {error}"),
-            help: "Report this as a bug.".into(),
         })?;
         Ok(signals)
     }

@@ -9,6 +9,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::output::say;
 use crate::backend;
 use crate::error::Result;
+use crate::metrics::meteor::Meteor;
 use crate::verify::compare::{Comparison, Verdict};
 use crate::verify::{self, Checked, Counts, Outcome};
 
@@ -21,6 +22,9 @@ pub(super) struct Verify {
     /// Where to compute: cpu, wgpu, cuda or cuda:1
     #[arg(long, default_value = "cpu")]
     device: String,
+    /// METEOR's files: the jar, or the folder that has it [default: $PIXELLLM_METEOR_DATA]
+    #[arg(long, value_name = "JAR|DIR")]
+    meteor_data: Option<PathBuf>,
     /// Count what is not implemented as a failure
     #[arg(long)]
     all: bool,
@@ -29,6 +33,7 @@ pub(super) struct Verify {
 impl Verify {
     pub(super) fn run(self) -> Result<ExitCode> {
         let device = backend::device(&self.device)?;
+        let meteor = Meteor::find(self.meteor_data.as_deref())?;
         let mut table = Table::new();
         table.load_preset(presets::UTF8_FULL_CONDENSED).set_header([
             "component",
@@ -45,7 +50,7 @@ impl Verify {
         }
         let mut total = Counts::default();
         for path in verify::find(&self.paths)? {
-            let checked = verify::check(&path, &device);
+            let checked = verify::check(&path, &device, meteor.as_ref());
             let counts = checked.counts();
             total.passed += counts.passed;
             total.failed += counts.failed;

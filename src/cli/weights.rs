@@ -17,6 +17,7 @@ use crate::training::peft;
 use crate::training::run_directory::RunDirectory;
 use crate::training::weights as run_weights;
 use crate::weights::file::TensorFile;
+use crate::weights::hub::{self, Wanted};
 use crate::weights::import::{self, ImportOptions};
 use crate::weights::layout::{self, Fitted, LAYOUTS};
 
@@ -44,13 +45,14 @@ impl Weights {
 /// List the tensors of a file and say whose layout it has
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
-    /// A .safetensors file, the index of a sharded one, a folder with either, or a PyTorch file
+    /// A .safetensors file, the index of a sharded one, a folder with either, a PyTorch file, or
+    /// hf:owner/name[@revision][/file] of Hugging Face
     file: PathBuf,
 }
 
 impl Inspect {
     fn run(self) -> Result<ExitCode> {
-        let file = TensorFile::open(&self.file)?;
+        let file = TensorFile::open(&hub::locate(&self.file, Wanted::Weights)?)?;
         let guess = layout::guess(&file);
         let mut table = Table::new();
         table.load_preset(presets::UTF8_FULL_CONDENSED);
@@ -101,7 +103,8 @@ fn layout_names() -> String {
 /// Read a public checkpoint into the model of an experiment, and write it in our format
 #[derive(Debug, Args)]
 pub(super) struct Import {
-    /// A .safetensors file, the index of a sharded one, a folder with either, or a PyTorch file
+    /// A .safetensors file, the index of a sharded one, a folder with either, a PyTorch file, or
+    /// hf:owner/name[@revision][/file] of Hugging Face
     file: PathBuf,
     /// The experiment, or preset, whose model it is for
     #[arg(long, value_name = "EXPERIMENT.toml")]
@@ -132,7 +135,8 @@ impl Import {
         let device = backend::device("cpu")?;
         let options =
             ImportOptions { layout: self.layout.as_deref(), strict: self.strict, only: None };
-        let imported = import::to_file(&self.file, &model, &self.out, &options, &device)?;
+        let file = hub::locate(&self.file, Wanted::Weights)?;
+        let imported = import::to_file(&file, &model, &self.out, &options, &device)?;
         say(format_args!("{} ({}): {}", imported.layout, self.file.display(), imported.report));
         say(format_args!("\nWrote {}", self.out.display()));
         Ok(ExitCode::SUCCESS)

@@ -85,11 +85,7 @@ mod tests {
         spans
             .iter()
             .enumerate()
-            .map(|(k, span)| LocatedSpan {
-                span: span.clone(),
-                bounds: bounds(k + 1),
-                points: Vec::new(),
-            })
+            .map(|(k, span)| LocatedSpan::new(span.clone(), bounds(k + 1)))
             .collect()
     }
 

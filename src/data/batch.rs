@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use super::masks::HostMasks;
 use super::sample::Task;
+use crate::geometry::BoundingBox;
+use crate::model::loss::mask::MaskTargets;
 use crate::model::pixel_llm::RowInput;
 use crate::model::prompt::adapter::PromptScope;
 use crate::model::prompt::points::PointPrompts;
@@ -34,6 +37,10 @@ pub struct HostBatch {
     /// `[B, N, L, 2, 2]`, both corners of the place of each token, normalised to the un-padded image;
     /// zeros where it has none.
     pub points: Vec<f32>,
+    /// Seed of what a step draws on the host: the boxes from which *detect* learns.
+    pub seed: u64,
+    /// What the rows' masks should be; `None` where they are not to be learnt.
+    pub masks: Option<HostMasks>,
 }
 
 /// Sizes of a batch, by the letters of `docs/src/notation.md`.
@@ -54,14 +61,14 @@ pub struct BatchDims {
 }
 
 /// The values of some images, of which each has `size`.
-fn part<T: Copy>(values: &[T], images: &Range<usize>, size: usize) -> Vec<T> {
+pub(super) fn part<T: Copy>(values: &[T], images: &Range<usize>, size: usize) -> Vec<T> {
     values[images.start * size..images.end * size].to_vec()
 }
 
 /// What the prompts of a task are about.
 pub(crate) fn prompt_scope(task: Task) -> PromptScope {
     match task {
-        Task::Describe => PromptScope::Region,
+        Task::Describe | Task::Detect => PromptScope::Region,
         Task::Narrate | Task::Locate => PromptScope::Image,
     }
 }
@@ -83,6 +90,13 @@ pub struct Batch {
     pub row_valid: Tensor<2>,
     /// `[B, N, L, 2, 2]`, normalised to the un-padded image; zeros are no place.
     pub points: Tensor<5>,
+    /// On the host: the `N` annotated boxes of each of `B` images of *detect*, in pixels of the canvas;
+    /// zeros for fillers and for what is not on the image. Empty for other tasks.
+    pub annotated: Vec<Vec<BoundingBox>>,
+    /// As in [`HostBatch::seed`].
+    pub seed: u64,
+    /// What the rows' masks should be; `None` where they are not to be learnt.
+    pub masks: Option<MaskTargets>,
 }
 
 impl HostBatch {
@@ -92,10 +106,13 @@ impl HostBatch {
         let has_context = context_tokens > 0;
         let context =
             || int_tensor(self.context.clone(), [images, prompts, context_tokens], device);
+        let padding_mask = padding_mask(&self.sizes, canvas_px, device);
+        let masks = self.masks.as_ref();
         Batch {
             task: self.task,
             images: tensor(self.images.clone(), [images, 3, canvas_px, canvas_px], device),
-            padding_mask: padding_mask(&self.sizes, canvas_px, device),
+            masks: masks.map(|masks| masks.to_device(&self.dims, padding_mask.clone(), device)),
+            padding_mask,
             sizes: tensor(self.sizes.clone(), [images, 2], device),
             rows: RowInput {
                 scope: prompt_scope(self.task),
@@ -106,6 +123,8 @@ impl HostBatch {
             },
             row_valid: tensor(self.row_valid.clone(), [images, rows], device),
             points: tensor(self.points.clone(), [images, rows, text_tokens, 2, 2], device),
+            annotated: if self.task == Task::Detect { self.annotated() } else { Vec::new() },
+            seed: self.seed,
         }
     }
 
@@ -118,6 +137,22 @@ impl HostBatch {
         let shape = [self.dims.images, self.dims.prompts, self.trace_points(), 2];
         let traces = || PointPrompts::traces(tensor(self.prompt_traces.clone(), shape, device));
         (!self.prompt_traces.is_empty()).then(traces)
+    }
+
+    /// The prompts of the rows that are valid, as boxes on their image.
+    fn annotated(&self) -> Vec<Vec<BoundingBox>> {
+        let rows = self.dims.rows;
+        let boxes = self.prompt_boxes.chunks_exact(4).zip(&self.row_valid).enumerate();
+        let on_image = |(row, (corners, valid)): (usize, (&[f32], &f32))| {
+            let image = row / rows.max(1);
+            let [width, height] = [self.sizes[2 * image], self.sizes[2 * image + 1]];
+            let one = BoundingBox::new(corners[0], corners[1], corners[2], corners[3]);
+            let one = one.clip(width, height);
+            let counts = *valid > 0.0 && one.is_valid();
+            if counts { one } else { BoundingBox::new(0.0, 0.0, 0.0, 0.0) }
+        };
+        let boxes: Vec<BoundingBox> = boxes.map(on_image).collect();
+        boxes.chunks(rows.max(1)).map(<[BoundingBox]>::to_vec).collect()
     }
 
     /// At most `count` batches of nearly equal numbers of images, in their order.
@@ -142,6 +177,9 @@ impl HostBatch {
             text: part(&self.text, &range, rows * text_tokens),
             row_valid: part(&self.row_valid, &range, rows),
             points: part(&self.points, &range, rows * text_tokens * 4),
+            // Parts draw apart from each other.
+            seed: self.seed.wrapping_add(range.start as u64),
+            masks: self.masks.as_ref().map(|masks| masks.images(&range, &self.dims)),
         }
     }
 }
@@ -202,6 +240,8 @@ mod tests {
             text: (0..30).collect(),
             row_valid: numbers(2),
             points: numbers(24),
+            seed: 7,
+            masks: None,
         };
         let parts = batch.split(2);
         assert_eq!(parts.iter().map(|part| part.dims.images).collect::<Vec<_>>(), [2, 3]);

@@ -6,11 +6,13 @@ use rand_chacha::ChaCha8Rng;
 
 use super::alignment::Alignment;
 use super::batch::{BatchDims, HostBatch};
+use super::masks::HostMasks;
 use super::sample::{Row, Sample, Task};
 use super::source::Source;
 use super::tokenizer::{Encoded, Tokenizer};
 use super::transform::{Canvas, load_canvas};
 use crate::error::{Error, Result};
+use crate::geometry::mask::Mask;
 use crate::geometry::polyline::resample;
 use crate::geometry::{BoundingBox, Point};
 
@@ -52,6 +54,8 @@ struct EncodedRow {
     prompt: BoundingBox,
     /// What is asked about in place of the box, normalised to the image; empty for nothing.
     trace: Vec<Point>,
+    /// On the image as it was.
+    mask: Option<Mask>,
 }
 
 impl Collator {
@@ -76,7 +80,12 @@ impl Collator {
                 help: "Set training.batch_size to at least 1.".into(),
             });
         }
-        Ok(self.stack(source, &items))
+        // Drawn last, so that rows are the same with it and without.
+        let seed = match &mut choice {
+            RowChoice::Random(rng) => rng.random(),
+            RowChoice::First(_) => 0,
+        };
+        Ok(HostBatch { seed, ..self.stack(source, &items) })
     }
 
     fn item(&self, source: &Source, sample: &Sample, choice: &mut RowChoice<'_>) -> Result<Item> {
@@ -94,7 +103,7 @@ impl Collator {
     fn row(&self, source: &Source, row: &Row) -> Result<EncodedRow> {
         let config = &source.config;
         let text = self.tokenizer.encode(&row.text, config.max_text_tokens)?;
-        let prompt = source.prompt_for(&row.text);
+        let prompt = source.prompt_for(row);
         let context = if prompt.is_empty() {
             Vec::new()
         } else {
@@ -106,14 +115,15 @@ impl Collator {
             Task::Narrate => self.alignment.align(&row.locations, &text.offsets),
             // The same place at every token: the loss selects the one that answers.
             Task::Locate => vec![Some(region); text.ids.len()],
-            Task::Describe => vec![None; text.ids.len()],
+            Task::Describe | Task::Detect => vec![None; text.ids.len()],
         };
-        let prompt = if source.task() == Task::Describe { region } else { whole };
+        let prompt = if source.task().captions_regions() { region } else { whole };
         let trace = match source.task() == Task::Describe {
             true => resample(&row.trace().collect::<Vec<_>>(), self.trace_points),
             false => Vec::new(),
         };
-        Ok(EncodedRow { text, context, places, prompt, trace })
+        let mask = row.mask.clone();
+        Ok(EncodedRow { text, context, places, prompt, trace, mask })
     }
 
     fn stack(&self, source: &Source, items: &[Item]) -> HostBatch {
@@ -121,12 +131,17 @@ impl Collator {
             items.iter().flat_map(|item| &item.rows).map(length).max().unwrap_or(0)
         };
         let rows = items.iter().map(|item| item.rows.len()).max().unwrap_or(0).max(1);
+        let text_tokens = match source.config.masks {
+            // The mask branch reads the padding, too: there must always be the same of it.
+            true => source.config.max_text_tokens,
+            false => longest(|row| row.text.ids.len()),
+        };
         let dims = BatchDims {
             images: items.len(),
             canvas_px: self.canvas_px,
             rows,
             prompts: if source.shares_prompt() { 1 } else { rows },
-            text_tokens: longest(|row| row.text.ids.len()).max(2),
+            text_tokens: text_tokens.max(2),
             context_tokens: longest(|row| row.context.len()),
         };
         let pad = self.tokenizer.vocabulary().pad;
@@ -141,6 +156,8 @@ impl Collator {
             text: Vec::with_capacity(dims.images * rows * dims.text_tokens),
             row_valid: Vec::with_capacity(dims.images * rows),
             points: Vec::with_capacity(dims.images * rows * dims.text_tokens * 4),
+            seed: 0,
+            masks: source.config.masks.then(|| HostMasks::with_capacity(&dims)),
         };
         // Of a source, all prompts are traces or none is.
         let trace_points = longest(|row| row.trace.len());
@@ -152,6 +169,10 @@ impl Collator {
             }
             for row in 0..rows {
                 push_text(&mut batch, item.rows.get(row), pad);
+                if let Some(masks) = &mut batch.masks {
+                    let mask = item.rows.get(row).and_then(|row| row.mask.as_ref());
+                    masks.push(mask, &item.canvas, self.canvas_px);
+                }
             }
         }
         batch

@@ -1,11 +1,13 @@
 //! [`Sample`]: the one thing that every dataset turns into.
 
+use std::fmt;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::geometry::mask::Mask;
 use crate::geometry::{BoundingBox, Point};
 
 /// What a sample teaches or tests.
@@ -20,11 +22,13 @@ pub enum Task {
     Describe,
     /// Expression → box.
     Locate,
+    /// Whole image → boxes of what is there, each with a caption (dense object captioning).
+    Detect,
 }
 
 impl Task {
     /// Every task, in the order of tables and reports.
-    pub const ALL: [Self; 3] = [Self::Narrate, Self::Describe, Self::Locate];
+    pub const ALL: [Self; 4] = [Self::Narrate, Self::Describe, Self::Locate, Self::Detect];
 
     /// The name used in TOML, on the command line and in `evaluation.json`.
     pub fn name(self) -> &'static str {
@@ -32,7 +36,13 @@ impl Task {
             Self::Narrate => "narrate",
             Self::Describe => "describe",
             Self::Locate => "locate",
+            Self::Detect => "detect",
         }
+    }
+
+    /// Whether its texts are captions of regions, each of which is a prompt of its own.
+    pub fn captions_regions(self) -> bool {
+        matches!(self, Self::Describe | Self::Detect)
     }
 }
 
@@ -44,9 +54,18 @@ pub struct LocatedSpan {
     pub span: Option<Range<usize>>,
     /// The trace's box during the utterance, normalised to the image, within `[0, 1]`.
     pub bounds: BoundingBox,
-    /// The trace during the utterance, in order, normalised to the image, within `[0, 1]`; empty where
-    /// it is not asked for.
+    /// When it was said: begin and end, in seconds of the recording; `None` where nobody spoke.
+    pub seconds: Option<[f32; 2]>,
+    /// Where the trace was at equally spaced moments of it, normalised to the image, within `[0, 1]`;
+    /// as many as the reader was asked to keep.
     pub points: Vec<Point>,
+}
+
+impl LocatedSpan {
+    /// A piece of text with a place, and no recording behind it.
+    pub fn new(span: Option<Range<usize>>, bounds: BoundingBox) -> Self {
+        Self { span, bounds, seconds: None, points: Vec::new() }
+    }
 }
 
 /// One text about one image.
@@ -54,11 +73,79 @@ pub struct LocatedSpan {
 pub struct Row {
     /// The caption to write, or the expression to locate.
     pub text: String,
+    /// What the text answers; `None` where nobody asked.
+    pub question: Option<String>,
     /// For narrations: where each utterance is, in order of time. For descriptions of what a trace was
     /// drawn over: the trace.
     pub locations: Vec<LocatedSpan>,
     /// The box to describe, or to find; normalised to the image. `None` is the whole image.
     pub region: Option<BoundingBox>,
+    /// The pixels of the object in the region, where they were asked for; of the size that the
+    /// annotation gives the image.
+    pub mask: Option<Mask>,
+}
+
+impl Row {
+    /// A text about the whole image.
+    pub fn of_image(text: impl Into<String>) -> Self {
+        Self { text: text.into(), question: None, locations: Vec::new(), region: None, mask: None }
+    }
+
+    /// A text about a region, which is normalised to the image.
+    pub fn of_region(text: impl Into<String>, region: BoundingBox) -> Self {
+        Self { region: Some(region), ..Self::of_image(text) }
+    }
+}
+
+/// Where the bytes of an image are: a file, or a part of one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ImageFile {
+    /// The file.
+    pub path: PathBuf,
+    /// The part of the file that is the image; `None` is all of it.
+    pub part: Option<FilePart>,
+}
+
+/// A run of bytes in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FilePart {
+    /// Bytes before it.
+    pub offset: u64,
+    /// Bytes of it.
+    pub length: u64,
+}
+
+impl From<PathBuf> for ImageFile {
+    fn from(path: PathBuf) -> Self {
+        Self { path, part: None }
+    }
+}
+
+impl From<&PathBuf> for ImageFile {
+    fn from(path: &PathBuf) -> Self {
+        path.clone().into()
+    }
+}
+
+impl From<&Path> for ImageFile {
+    fn from(path: &Path) -> Self {
+        path.to_path_buf().into()
+    }
+}
+
+impl From<&Self> for ImageFile {
+    fn from(image: &Self) -> Self {
+        image.clone()
+    }
+}
+
+impl fmt::Display for ImageFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.part {
+            Some(part) => write!(f, "{} (byte {})", self.path.display(), part.offset),
+            None => write!(f, "{}", self.path.display()),
+        }
+    }
 }
 
 impl Row {
@@ -72,7 +159,7 @@ impl Row {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// Where the image is.
-    pub image: PathBuf,
+    pub image: ImageFile,
     /// The dataset's name for the image.
     pub image_id: String,
     /// What the rows are for.

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::formats::{self, Format, Skipped};
-use super::sample::{Sample, Task};
+use super::formats::{self, Format, Request, Skipped};
+use super::sample::{Row, Sample, Task};
 use crate::error::{Error, Result};
 
 /// One set of annotations for one task.
@@ -18,7 +18,7 @@ pub struct SourceConfig {
     pub task: Task,
     /// Layout of the annotations.
     pub format: Format,
-    /// Annotation file; `{split}` is replaced.
+    /// Annotation file, or folder of a format that has one; `{split}` is replaced.
     pub annotations: String,
     /// Folder of the images; `{split}` is replaced.
     pub images: String,
@@ -28,22 +28,84 @@ pub struct SourceConfig {
     /// Steps that come before its first batch: what is learnt first makes the rest easier.
     #[serde(default)]
     pub first_step: usize,
-    /// Texts per image and step, drawn at random where there are more.
+    /// Texts per image and step, drawn at random where there are more. For *detect* at least 2: what is
+    /// not drawn is taken for background, so give as many as an image has (the paper: 100).
     #[serde(default = "one_row")]
     pub rows_per_image: usize,
     /// Longest text in tokens, begin and end included.
     #[serde(default = "text_tokens")]
     pub max_text_tokens: usize,
-    /// Instruction that comes before the text; `{text}` is replaced by the text itself. Empty for
-    /// none.
+    /// Instruction that comes before the text; `{text}` is replaced by the text itself, `{question}` by
+    /// what the text answers. Empty for none.
     #[serde(default)]
     pub prompt: String,
     /// Longest instruction in tokens, end included.
     #[serde(default = "context_tokens")]
     pub max_context_tokens: usize,
-    /// Names of this source's own splits, where they differ: `{ train = "train2017" }`.
+    /// Names of this source's own splits, where they differ: `{ train = "train2017" }`. Formats that
+    /// keep several splits in one file look for the same name in it.
     #[serde(default)]
     pub splits: BTreeMap<String, String>,
+    /// Whether the masks of what expressions name are read, for `[model.masks]`. Texts are then padded
+    /// to `max_text_tokens`, as the mask branch reads the padding, too.
+    #[serde(default)]
+    pub masks: bool,
+}
+
+/// What `{split}` of a source stands for, filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SourceFiles {
+    /// Annotation file or folder.
+    pub annotations: PathBuf,
+    /// Folder of the images.
+    pub images: PathBuf,
+    /// The source's own name of the split.
+    pub split: String,
+}
+
+impl SourceConfig {
+    /// A source with every other key as it is where it is left out.
+    pub fn new(
+        task: Task,
+        format: Format,
+        annotations: impl Into<String>,
+        images: impl Into<String>,
+    ) -> Self {
+        Self {
+            task,
+            format,
+            annotations: annotations.into(),
+            images: images.into(),
+            weight: one(),
+            first_step: 0,
+            rows_per_image: one_row(),
+            max_text_tokens: text_tokens(),
+            prompt: String::new(),
+            max_context_tokens: context_tokens(),
+            splits: BTreeMap::new(),
+            masks: false,
+        }
+    }
+
+    /// Whether its texts answer questions, which stand in the instruction.
+    pub fn answers_questions(&self) -> bool {
+        self.prompt.contains(QUESTION_PLACEHOLDER)
+    }
+
+    /// The files of `split`.
+    pub fn files(&self, split: &str) -> SourceFiles {
+        let split = self.splits.get(split).map_or(split, String::as_str);
+        let place = |path: &str| PathBuf::from(path.replace("{split}", split));
+        let (annotations, images) = (place(&self.annotations), place(&self.images));
+        SourceFiles { annotations, images, split: split.to_string() }
+    }
+}
+
+impl SourceFiles {
+    /// What a reader needs to know.
+    pub fn request(&self) -> Request<'_> {
+        Request { split: Some(&self.split), ..Request::new(&self.annotations, &self.images) }
+    }
 }
 
 fn one() -> f64 {
@@ -63,15 +125,11 @@ fn context_tokens() -> usize {
 }
 
 impl SourceConfig {
-    /// Annotation file and folder of images of `split`.
-    pub fn paths(&self, split: &str) -> [PathBuf; 2] {
-        let name = self.splits.get(split).map_or(split, String::as_str);
-        [&self.annotations, &self.images].map(|path| PathBuf::from(path.replace("{split}", name)))
-    }
-
     /// Whether the rows of an image share their prompt: the whole image and the same instruction.
     pub fn shares_prompt(&self) -> bool {
-        self.task != Task::Describe && !self.prompt.contains(TEXT_PLACEHOLDER)
+        let is_own = |placeholder| self.prompt.contains(placeholder);
+        !self.task.captions_regions()
+            && ![TEXT_PLACEHOLDER, QUESTION_PLACEHOLDER].iter().any(is_own)
     }
 }
 
@@ -92,8 +150,13 @@ impl Source {
     /// # Errors
     /// What [`formats::load`] finds; [`Error::Format`] where no sample is left.
     pub fn load(config: &SourceConfig, split: &str) -> Result<Self> {
-        let [annotations, images] = config.paths(split);
-        let loaded = formats::load(config.format, config.task, &annotations, &images)?;
+        let files = config.files(split);
+        let request = files.request();
+        let loaded = match config.masks {
+            true => formats::read_expressions_with_masks(config.format, &request)?,
+            false => formats::read(config.format, config.task, &request)?,
+        };
+        let annotations = files.annotations;
         if loaded.samples.is_empty() {
             return Err(Error::format(
                 annotations,
@@ -119,11 +182,71 @@ impl Source {
         self.config.shares_prompt()
     }
 
-    /// The instruction before `text`.
-    pub fn prompt_for(&self, text: &str) -> String {
-        self.config.prompt.replace(TEXT_PLACEHOLDER, text)
+    /// The instruction before the text of `row`.
+    pub fn prompt_for(&self, row: &Row) -> String {
+        let question = row.question.as_deref().unwrap_or_default();
+        fill(
+            &self.config.prompt,
+            &[(TEXT_PLACEHOLDER, &row.text), (QUESTION_PLACEHOLDER, question)],
+        )
     }
+}
+
+/// Replaces placeholders; what is put in for one is not looked at again.
+fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let (mut filled, mut rest) = (String::new(), template);
+    while let Some(at) = rest.find('{') {
+        filled.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let known = values.iter().find_map(|(name, value)| Some((rest.strip_prefix(name)?, value)));
+        match known {
+            Some((after, value)) => {
+                filled.push_str(value);
+                rest = after;
+            }
+            None => {
+                filled.push('{');
+                rest = &rest[1..];
+            }
+        }
+    }
+    filled + rest
 }
 
 /// What stands for the text in an instruction.
 pub(crate) const TEXT_PLACEHOLDER: &str = "{text}";
+
+/// What stands for the question in an instruction.
+pub(crate) const QUESTION_PLACEHOLDER: &str = "{question}";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions_have_the_text_and_the_question_and_nothing_is_filled_twice() {
+        let config = SourceConfig {
+            prompt: "Q: {question} {x} A: ".into(),
+            ..SourceConfig::new(Task::Narrate, Format::Llava, "", "")
+        };
+        assert!(config.answers_questions());
+        let source = Source { config, samples: Vec::new(), skipped: Skipped::default() };
+        assert!(!source.shares_prompt());
+        let row = Row { question: Some("Why {text}?".into()), ..Row::of_image("Because.") };
+        assert_eq!(source.prompt_for(&row), "Q: Why {text}? {x} A: ");
+    }
+
+    #[test]
+    fn a_source_has_files_per_split_by_its_own_names() {
+        let mut config =
+            SourceConfig::new(Task::Locate, Format::RefexpRefer, "a/{split}.p", "images/{split}");
+        config.splits.insert("test".into(), "testA".into());
+        let files = config.files("test");
+        assert_eq!(files.annotations, PathBuf::from("a/testA.p"));
+        assert_eq!(
+            (files.request().split, files.images.as_path()),
+            (Some("testA"), "images/testA".as_ref())
+        );
+        assert_eq!(config.files("train").split, "train");
+    }
+}

@@ -1,12 +1,13 @@
 //! [`Tokenizer`]: texts ↔ ids (`spec/data.md` §1.1), over the `tokenizers` crate.
 //!
-//! Read from a `tokenizer.json` (BERT's WordPiece, T5's SentencePiece) or a SentencePiece `.model`,
-//! or trained on the texts of an experiment. Special tokens are added here and not by the file's
+//! Read from a `tokenizer.json` (BERT's WordPiece, T5's SentencePiece), a SentencePiece `.model` or
+//! BERT's `vocab.txt`, or trained on the texts of an experiment. Special tokens are added here and not by the file's
 //! post-processor: texts are `begin w… end`, contexts `w… end`.
 
 mod sentencepiece;
 mod training;
 mod unigram;
+mod wordpiece;
 
 use std::fs;
 use std::ops::Range;
@@ -24,8 +25,8 @@ const BEGIN: [&str; 2] = ["[CLS]", "<s>"];
 const END: [&str; 2] = ["[SEP]", "</s>"];
 
 /// What a user can do about a tokenizer that cannot be used.
-const HELP: &str = "Give a tokenizer.json with a WordPiece or a Unigram model, or a SentencePiece \
-                    .model of type Unigram.";
+const HELP: &str = "Give a tokenizer.json with a WordPiece or a Unigram model, a SentencePiece .model \
+                    of type Unigram, or the vocab.txt of BERT.";
 
 /// Texts ↔ ids.
 #[derive(Debug, Clone)]
@@ -66,8 +67,8 @@ pub struct Word {
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json` or a SentencePiece `.model`, whichever the content or else the
-    /// extension says.
+    /// Reads a `tokenizer.json`, a SentencePiece `.model` or BERT's `vocab.txt`, whichever the content
+    /// or else the extension says.
     ///
     /// # Errors
     /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it is no tokenizer or
@@ -78,6 +79,9 @@ impl Tokenizer {
         let is_model = path.extension().is_some_and(|extension| extension == "model");
         let read = if sentencepiece::is_meant(&bytes, is_model) {
             sentencepiece::read(&bytes).and_then(Self::from_inner)
+        } else if wordpiece::is_meant(path) {
+            let json = wordpiece::read(path, &bytes);
+            json.and_then(|json| Self::from_json(json.to_string().as_bytes()))
         } else {
             Self::from_json(&bytes)
         };
@@ -238,8 +242,14 @@ impl Tokenizer {
         id(UNKNOWN)?;
         let pad = id(PAD)?;
         let size = inner.get_vocab(true).into_values().max().map_or(0, |last| last as usize + 1);
-        // T5 has no begin: its decoder starts from padding.
-        let vocabulary = Vocabulary { size, pad, begin: id(BEGIN).unwrap_or(pad), end: id(END)? };
+        let end = id(END)?;
+        let begin = match (id(BEGIN), &marking) {
+            (Ok(begin), _) => begin,
+            // T5 has no begin: its decoder starts from padding.
+            (Err(_), Marking::Start(_)) => pad,
+            (Err(_), Marking::Inside(_)) => return Err(format!("has no {:?}", BEGIN[0])),
+        };
+        let vocabulary = Vocabulary { size, pad, begin, end };
         if pad != 0 {
             // Losses and metrics ignore the id 0 (`spec/losses.md` §1).
             let name = inner.id_to_token(pad as u32).unwrap_or_default();

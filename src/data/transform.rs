@@ -5,18 +5,18 @@
 //! the normalised box scaled by the un-padded size of the [`Canvas`].
 
 use std::fs;
-use std::io::Cursor;
-use std::path::Path;
+use std::io::{Cursor, Read, Seek, SeekFrom};
 
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
+use super::sample::{FilePart, ImageFile};
 use crate::error::{Error, Result};
 
 /// Longest side of an image file that is decoded, in pixels.
-const MAX_SIDE_PX: u32 = 16_384;
+pub(crate) const MAX_SIDE_PX: u32 = 16_384;
 
 /// Most memory that one decoded image may take, in bytes; so much, too, a file may be long.
 const MAX_BYTES: u64 = 256 << 20;
@@ -45,8 +45,8 @@ pub struct Canvas {
 /// # Errors
 /// [`Error::Io`] where the file cannot be read; [`Error::Format`] naming the file where it is empty,
 /// no image, cut short, or larger than 16384 pixels a side or 256 MB decoded.
-pub fn load_canvas(path: &Path, canvas_px: usize) -> Result<Canvas> {
-    from_image(&open_image(path)?, canvas_px)
+pub fn load_canvas(image: impl Into<ImageFile>, canvas_px: usize) -> Result<Canvas> {
+    from_image(&open_image(image)?, canvas_px)
 }
 
 /// Puts a decoded image on a canvas of `canvas_px × canvas_px`.
@@ -133,9 +133,10 @@ fn pad(rgb: &[u8], width: u32, side: usize) -> Vec<u8> {
 ///
 /// # Errors
 /// As [`load_canvas`].
-pub fn open_image(path: &Path) -> Result<DynamicImage> {
-    let bytes = read(path)?;
-    let broken = |problem: String| Error::format(path, problem, HELP);
+pub fn open_image(image: impl Into<ImageFile>) -> Result<DynamicImage> {
+    let file = image.into();
+    let (bytes, path) = (read(&file)?, &file.path);
+    let broken = |problem: String| Error::format(file.to_string(), problem, HELP);
     let mut reader = ImageReader::new(Cursor::new(bytes.as_slice()))
         .with_guessed_format()
         .map_err(Error::io("read", path))?;
@@ -160,14 +161,24 @@ pub fn open_image(path: &Path) -> Result<DynamicImage> {
     Ok(image)
 }
 
-/// The bytes of a file that may be an image.
-fn read(path: &Path) -> Result<Vec<u8>> {
-    let length = fs::metadata(path).map_err(Error::io("read", path))?.len();
-    match length {
-        0 => Err(Error::format(path, "the image file is empty (0 bytes)", HELP)),
-        1..=MAX_BYTES => fs::read(path).map_err(Error::io("read", path)),
-        _ => Err(Error::format(path, too_large(), HELP)),
+/// The bytes of a file, or of a part of one, that may be an image.
+fn read(image: &ImageFile) -> Result<Vec<u8>> {
+    let path = &image.path;
+    let whole = || fs::metadata(path).map(|data| data.len()).map_err(Error::io("read", path));
+    match image.part.map_or_else(whole, |part| Ok(part.length))? {
+        0 => Err(Error::format(image.to_string(), "the image file is empty (0 bytes)", HELP)),
+        1..=MAX_BYTES => read_part(image).map_err(Error::io("read", path)),
+        _ => Err(Error::format(image.to_string(), too_large(), HELP)),
     }
+}
+
+fn read_part(image: &ImageFile) -> std::io::Result<Vec<u8>> {
+    let Some(FilePart { offset, length }) = image.part else { return fs::read(&image.path) };
+    let mut file = fs::File::open(&image.path)?;
+    file.seek(SeekFrom::Start(offset))?;
+    let mut bytes = Vec::new();
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn limits() -> Limits {
@@ -197,6 +208,8 @@ fn is_cut_short(jpeg: &[u8]) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::path::Path;
+
     use image::{GrayImage, ImageBuffer, Luma, Rgb, Rgba};
 
     use super::*;

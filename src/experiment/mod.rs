@@ -3,13 +3,14 @@
 //!
 //! The way of a file: [`extends`] reads it over the files it extends, [`overrides`] sets what the
 //! command line says, [`check`] holds every key and value against the schema, serde makes the
-//! [`Experiment`], and [`validate`] looks at what no single value can show.
+//! [`Experiment`], [`published`] fills in what a published model says of itself, and [`validate`] looks at what no single value can show.
 
 mod check;
 mod document;
 mod extends;
 mod overrides;
 mod problem;
+mod published;
 pub mod reference;
 pub mod schema;
 mod shape;
@@ -62,7 +63,8 @@ fn load_checked(
     let mut problems = Vec::new();
     let json = check::to_json(&document, &schema, &mut problems);
     problem::report(problems)?;
-    let experiment = deserialize(json, &document)?;
+    let mut experiment = deserialize(json, &document)?;
+    published::apply(&mut experiment, &document)?;
     problem::report(
         check(&experiment).into_iter().map(|p| Problem::of_config(p, &document)).collect(),
     )?;

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::data::alignment::Alignment;
 use crate::data::shapes::ShapesConfig;
 use crate::data::source::SourceConfig;
+use crate::model::language::decoding::Decoding;
+use crate::model::loss::detection::DetectionLossConfig;
+use crate::model::loss::mask::MaskLossConfig;
 use crate::model::loss::overlap::OverlapLossConfig;
 use crate::model::loss::point::PointLossConfig;
 use crate::model::loss::text::TextLossConfig;
@@ -43,6 +46,8 @@ pub struct Experiment {
     pub schedule: ScheduleConfig,
     /// Weights and shapes of the losses.
     pub losses: LossConfig,
+    /// How texts are found: in the evaluation, and by `pixelllm narrate` and `pixelllm describe`.
+    pub decoding: Decoding,
     /// What is measured at the end of training and by `pixelllm eval`.
     pub evaluation: EvaluationConfig,
 }
@@ -62,6 +67,7 @@ impl Default for Experiment {
             optimizer: OptimizerConfig::default(),
             schedule: ScheduleConfig::default(),
             losses: LossConfig::default(),
+            decoding: Decoding::default(),
             evaluation: EvaluationConfig::default(),
         }
     }
@@ -71,7 +77,8 @@ impl Default for Experiment {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WeightsConfig {
-    /// A `.safetensors` file, the index of a sharded one, a folder with either, or a PyTorch file.
+    /// A `.safetensors` file, the index of a sharded one, a folder with either, a PyTorch file, or a
+    /// name of Hugging Face, `hf:owner/name[@revision][/file]`.
     pub file: PathBuf,
     /// Whose layout it has, such as `"timm-eva02"` or `"sam"`: see the guide to public weights. Without
     /// it, the layout that knows most of the file's tensors.
@@ -144,9 +151,10 @@ impl Default for ShapesDirectory {
 #[serde(default, deny_unknown_fields)]
 pub struct TokenizerConfig {
     /// A `tokenizer.json` of Hugging Face (WordPiece as BERT's, Unigram as T5's), or a SentencePiece
-    /// `.model` of type Unigram (T5's `spiece.model`); told apart by content. Padding must be id 0;
-    /// without a begin token, texts begin with padding, as T5's do. Left out, a lower-casing
-    /// WordPiece is trained on the texts of the sources.
+    /// `.model` of type Unigram (T5's `spiece.model`), or BERT's `vocab.txt`; a folder with one of
+    /// them, or a name of Hugging Face, `hf:owner/name[@revision][/file]`. Padding must be id 0;
+    /// where a Unigram has no begin token, texts begin with padding, as T5's do. Left out, a
+    /// lower-casing WordPiece is trained on the texts of the sources.
     pub file: Option<PathBuf>,
     /// Size of a trained vocabulary, at most.
     pub vocabulary_size: usize,
@@ -285,6 +293,10 @@ pub struct LossConfig {
     pub point: PointLossConfig,
     /// Overlap of the boxes of expressions.
     pub overlap: OverlapLossConfig,
+    /// What *detect* learns of boxes.
+    pub detection: DetectionLossConfig,
+    /// Masks of expressions, of sources with `masks = true`.
+    pub mask: MaskLossConfig,
 }
 
 /// What is measured at the end of training and by `pixelllm eval`.
@@ -297,10 +309,15 @@ pub struct EvaluationConfig {
     pub batch_size: usize,
     /// Images of the gallery in the report.
     pub gallery_images: usize,
+    /// METEOR's files, for scores of captions by METEOR: `meteor-1.5.jar` or the folder that has it,
+    /// with `data/paraphrase-en.gz` beside it. Without this, the environment variable
+    /// `PIXELLLM_METEOR_DATA`; without both, METEOR is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meteor_data: Option<PathBuf>,
 }
 
 impl Default for EvaluationConfig {
     fn default() -> Self {
-        Self { max_images: 5_000, batch_size: 32, gallery_images: 12 }
+        Self { max_images: 5_000, batch_size: 32, gallery_images: 12, meteor_data: None }
     }
 }

@@ -1,5 +1,6 @@
 //! What no single value can show: settings that do not go together, and numbers out of range.
 
+mod masks;
 mod model;
 
 use std::path::{Component, Path};
@@ -8,6 +9,7 @@ use super::schema::{
     DataConfig, EvaluationConfig, Experiment, LossConfig, OptimizerConfig, ScheduleConfig,
     TrainingConfig,
 };
+use crate::data::formats::Format;
 use crate::data::sample::Task;
 use crate::data::source::SourceConfig;
 use crate::model::ConfigProblem;
@@ -28,10 +30,14 @@ impl Experiment {
         let longest = self.model.language.max_text_tokens();
         problems.extend(under("data", data(&self.data, longest)));
         problems.extend(self.without_points());
+        problems.extend(self.without_boxes());
+        problems.extend(masks::without_masks(self));
         problems.extend(under("training", training(&self.training)));
         problems.extend(under("optimizer", optimizer(&self.optimizer)));
         problems.extend(under("schedule", schedule(&self.schedule, self.training.max_steps)));
-        problems.extend(under("losses", losses(&self.losses)));
+        let of_parts = self.detects() && self.losses.detection.weight > 0.0 || self.teaches_masks();
+        problems.extend(under("losses", losses(&self.losses, of_parts)));
+        problems.extend(under("decoding", self.decoding.validate()));
         problems.extend(under("evaluation", evaluation(&self.evaluation)));
         problems
     }
@@ -40,11 +46,24 @@ impl Experiment {
 impl Experiment {
     /// Narratives and expressions are about places.
     fn without_points(&self) -> Option<ConfigProblem> {
-        let has_places = |source: &&SourceConfig| source.task != Task::Describe;
+        let has_places = |source: &&SourceConfig| !source.task.captions_regions();
         let source = self.data.sources.iter().find(has_places)?;
         self.model.points.is_none().then(|| {
             let found = format!("nothing says where, but {:?} is to be learnt", source.task.name());
             problem("model.points", found, "[model.points], or sources that describe only")
+        })
+    }
+
+    /// Whether some source teaches to find boxes.
+    pub(crate) fn detects(&self) -> bool {
+        self.data.sources.iter().any(|source| source.task == Task::Detect)
+    }
+
+    /// Detections are boxes.
+    fn without_boxes(&self) -> Option<ConfigProblem> {
+        (self.detects() && self.model.boxes.is_none()).then(|| {
+            let found = "nothing finds boxes, but \"detect\" is to be learnt";
+            problem("model.boxes", found, "[model.boxes], or other tasks")
         })
     }
 }
@@ -124,10 +143,18 @@ fn source(config: &SourceConfig, longest: usize) -> Vec<ConfigProblem> {
     }
     problems.extend(not_negative("weight", config.weight));
     problems.extend(at_least("rows_per_image", config.rows_per_image, 1));
+    if config.task == Task::Detect && config.rows_per_image == 1 {
+        let found = "of each image one region would be learnt, and the others taken for background";
+        problems.push(problem("rows_per_image", found, "as many as an image has, such as 100"));
+    }
     problems.extend(at_least("max_text_tokens", config.max_text_tokens, SHORTEST_TEXT));
     if !config.prompt.is_empty() {
         let tokens = config.max_context_tokens;
         problems.extend(at_least("max_context_tokens", tokens, SHORTEST_CONTEXT));
+    }
+    if config.format == Format::Llava && !config.answers_questions() {
+        let allowed = "an instruction with `{question}`, such as \"Question: {question} Answer: \"";
+        problems.push(problem("prompt", "the model would not see what it is asked", allowed));
     }
     let lengths = [
         ("max_text_tokens", config.max_text_tokens),
@@ -182,16 +209,24 @@ fn schedule(config: &ScheduleConfig, max_steps: usize) -> Vec<ConfigProblem> {
     never_warm.into_iter().chain(share).collect()
 }
 
-fn losses(config: &LossConfig) -> Vec<ConfigProblem> {
+/// `of_parts`: whether boxes or masks are learnt.
+fn losses(config: &LossConfig, of_parts: bool) -> Vec<ConfigProblem> {
+    let detection = &config.detection;
     let mut problems: Vec<_> = [
         not_negative("text.weight", config.text.weight),
         below_one("text.label_smoothing", config.text.label_smoothing),
         not_negative("point.weight", config.point.weight),
+        not_negative("detection.weight", detection.weight),
+        not_negative("detection.heatmap_weight", detection.heatmap_weight),
+        not_negative("detection.distance_weight", detection.distance_weight),
+        not_negative("detection.class_weight", detection.class_weight),
+        not_negative("detection.box_weight", detection.box_weight),
     ]
     .into_iter()
     .flatten()
     .collect();
-    if config.text.weight == 0.0 && config.point.weight == 0.0 {
+    problems.extend(ConfigProblem::under("mask", masks::losses(&config.mask)));
+    if config.text.weight == 0.0 && config.point.weight == 0.0 && !of_parts {
         let allowed = "a weight above 0 here or at losses.point.weight";
         problems.push(problem("text.weight", "every loss has a weight of 0", allowed));
     }
@@ -207,7 +242,6 @@ fn evaluation(config: &EvaluationConfig) -> Vec<ConfigProblem> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::data::formats::Format;
     use crate::experiment::schema::ShapesDirectory;
 
     fn valid() -> Experiment {
@@ -224,6 +258,7 @@ mod tests {
             prompt: String::new(),
             max_context_tokens: 8,
             splits: Default::default(),
+            masks: false,
         });
         experiment
     }
@@ -261,6 +296,11 @@ mod tests {
             e.data.shapes = Some(shapes);
         };
         assert_eq!(problem_of(empty_world), "data.shapes.world.min_objects");
+        let unasked = |e: &mut Experiment| {
+            e.data.sources[0].task = Task::Narrate;
+            e.data.sources[0].format = Format::Llava;
+        };
+        assert_eq!(problem_of(unasked), "data.sources.0.prompt");
         let both_weights = |e: &mut Experiment| {
             e.losses.text.weight = 0.0;
             e.losses.point.weight = 0.0;
@@ -296,6 +336,53 @@ mod tests {
         assert_eq!(problem_of(|e| e.data.sources[0].rows_per_image = 0), key);
         assert_eq!(problem_of(|e| e.evaluation.batch_size = 0), "evaluation.batch_size");
         assert_eq!(problem_of(|e| e.evaluation.max_images = 0), "evaluation.max_images");
+    }
+
+    #[test]
+    fn detections_need_a_decoder_and_all_regions_of_an_image() {
+        let detect = |e: &mut Experiment| {
+            e.data.sources[0].task = Task::Detect;
+            e.data.sources[0].format = Format::VisualGenomeCoco;
+            e.data.sources[0].rows_per_image = 100;
+            e.model.boxes = Some(Default::default());
+        };
+        let without_decoder = |e: &mut Experiment| {
+            detect(e);
+            e.model.boxes = None;
+        };
+        assert_eq!(problem_of(without_decoder), "model.boxes");
+        let one_region = |e: &mut Experiment| {
+            detect(e);
+            e.data.sources[0].rows_per_image = 1;
+        };
+        assert_eq!(problem_of(one_region), "data.sources.0.rows_per_image");
+        let negative = |e: &mut Experiment| {
+            detect(e);
+            e.losses.detection.box_weight = -1.0;
+        };
+        assert_eq!(problem_of(negative), "losses.detection.box_weight");
+        // Boxes alone are something to learn, and no point is asked for.
+        let mut boxes_only = valid();
+        detect(&mut boxes_only);
+        boxes_only.model.points = None;
+        (boxes_only.losses.text.weight, boxes_only.losses.point.weight) = (0.0, 0.0);
+        assert_eq!(boxes_only.validate(), []);
+    }
+
+    #[test]
+    fn texts_are_found_by_something_that_can_be_done() {
+        use crate::model::language::beam::BeamConfig;
+        use crate::model::language::decoding::Decoding;
+        use crate::model::language::sampling::SampleConfig;
+
+        let beams =
+            |config: BeamConfig| problem_of(|e| e.decoding = Decoding::Beams(config.clone()));
+        assert_eq!(beams(BeamConfig { beams: 0, ..Default::default() }), "decoding.beams");
+        let penalty = BeamConfig { length_penalty: f64::NAN, ..Default::default() };
+        assert_eq!(beams(penalty), "decoding.length_penalty");
+        let hot = SampleConfig { temperature: f64::INFINITY, ..Default::default() };
+        let key = problem_of(|e| e.decoding = Decoding::Sample(hot.clone()));
+        assert_eq!(key, "decoding.temperature");
     }
 
     #[test]

@@ -11,7 +11,7 @@ const TINY: f64 = 1e-15;
 
 /// Counts of one image, or sums over many.
 #[derive(Debug, Clone, Copy, Default)]
-struct Counts {
+pub(super) struct Counts {
     candidate_length: usize,
     reference_length: usize,
     /// n-grams of the candidate, by n.
@@ -21,7 +21,7 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(captions: &Captions) -> Self {
+    pub(super) fn of(captions: &Captions) -> Self {
         let candidate = words(&captions.candidate);
         let references: Vec<Vec<&str>> =
             captions.references.iter().map(|reference| words(reference)).collect();
@@ -42,7 +42,7 @@ impl Counts {
         counts
     }
 
-    fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         self.candidate_length += other.candidate_length;
         self.reference_length += other.reference_length;
         for n in 0..MAX_NGRAM {
@@ -52,7 +52,7 @@ impl Counts {
     }
 
     /// BLEU-1 to BLEU-4: geometric means of the precisions, less where the candidate is too short.
-    fn scores(&self) -> [f64; MAX_NGRAM] {
+    pub(super) fn scores(&self) -> [f64; MAX_NGRAM] {
         let ratio = (self.candidate_length as f64 + TINY) / (self.reference_length as f64 + SMALL);
         let brevity_penalty = if ratio < 1.0 { (1.0 - 1.0 / ratio).exp() } else { 1.0 };
         let mut product = 1.0;

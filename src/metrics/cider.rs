@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
+
 use super::coco::{CaptionScore, Captions, MAX_NGRAM, ngrams, words};
 
 /// Standard deviation of the length penalty, in words; CIDEr-D's.
@@ -83,11 +85,11 @@ impl Weighted<'_, '_> {
 /// and tells nothing: its score is 0.
 pub fn cider(set: &[Captions]) -> CaptionScore {
     let references: Vec<Vec<Vec<&str>>> = set
-        .iter()
+        .par_iter()
         .map(|captions| captions.references.iter().map(|reference| words(reference)).collect())
         .collect();
     let frequencies = Frequencies::of(&references);
-    let scores = set.iter().zip(&references).map(|(captions, references)| {
+    let scores = set.par_iter().zip(&references).map(|(captions, references)| {
         let candidate = words(&captions.candidate);
         let candidate = frequencies.weigh(&candidate);
         let similarities =

@@ -27,6 +27,12 @@ impl Captions {
         let references: Vec<_> = references.filter(|reference| !reference.is_empty()).collect();
         (!references.is_empty()).then(|| Self { candidate: tokenize(candidate), references })
     }
+
+    /// Tokenises the captions and keeps all of them, as the COCO evaluation does.
+    pub fn all_of(candidate: &str, references: &[impl AsRef<str>]) -> Self {
+        let references = references.iter().map(|reference| tokenize(reference.as_ref()));
+        Self { candidate: tokenize(candidate), references: references.collect() }
+    }
 }
 
 /// A measure of a set of captions.

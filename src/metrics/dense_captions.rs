@@ -115,6 +115,13 @@ impl DenseCaptions {
         }
     }
 
+    /// Adds the images of another worker, after those so far. Of detections with the same score, the
+    /// image that was added first counts first.
+    pub fn merge(&mut self, other: Self) {
+        self.records.extend(other.records);
+        self.num_regions += other.num_regions;
+    }
+
     /// All scores by name, with those of captions where there is a `caption_score`: `mAP_iou0.5_meteor0.10`
     /// and their mean `mAP`, `mAP_detection_iou0.5` and their mean `mAP_detection`. Empty where there are
     /// no regions.

@@ -2,12 +2,15 @@
 
 pub mod attributes;
 pub mod bleu;
+pub mod bootstrap;
+pub mod caption_set;
 pub mod captions;
 pub mod cider;
 pub mod coco;
 pub mod dense_captions;
 pub mod located_captions;
 pub mod merging;
+pub mod meteor;
 pub mod penn_treebank;
 pub mod point;
 pub mod referring;

@@ -40,6 +40,11 @@ fn tokens(caption: &str) -> Vec<String> {
             rest = &rest[next.len_utf8()..];
             continue;
         }
+        if let Some(word) = plain_word(rest) {
+            tokens.push(word.to_ascii_lowercase());
+            rest = &rest[word.len()..];
+            continue;
+        }
         match longest(rest) {
             Some((take, matched)) => {
                 let length = take.length(matched);
@@ -53,6 +58,20 @@ fn tokens(caption: &str) -> Vec<String> {
         }
     }
     tokens
+}
+
+/// Words of letters only that are two tokens.
+const SPLIT_WORDS: [&str; 6] = ["cannot", "gonna", "gotta", "lemme", "gimme", "wanna"];
+
+/// A word of English letters before a space, or before a comma and a space: most of a caption. No rule sees
+/// farther there than the word.
+fn plain_word(text: &str) -> Option<&str> {
+    let length = text.bytes().take_while(u8::is_ascii_alphabetic).count();
+    let (word, after) = text.split_at(length);
+    let after = after.strip_prefix(',').unwrap_or(after);
+    let ends = after.starts_with([' ', '\n']);
+    let is_split = || SPLIT_WORDS.iter().any(|split| split.eq_ignore_ascii_case(word));
+    (length > 0 && ends && !is_split()).then_some(word)
 }
 
 /// The rule that applies at the beginning of `text`, and what it matched without the context.

@@ -19,6 +19,11 @@ pub fn iou(a: BoundingBox, b: BoundingBox) -> f64 {
     intersection / (union + UNION_EPSILON)
 }
 
+/// Share of overlaps above a threshold; `None` of none.
+pub fn precision_at(ious: &[f64], threshold: f64) -> Option<f64> {
+    super::mean(ious.iter().map(|&iou| f64::from(u8::from(iou > threshold))))
+}
+
 /// Scores of located expressions; higher is better.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ReferringScores {
@@ -33,12 +38,9 @@ pub struct ReferringScores {
 impl ReferringScores {
     /// Scores of expressions by their [`iou`]; `None` of none.
     pub fn of(ious: &[f64]) -> Option<Self> {
-        let above = |threshold: f64| {
-            super::mean(ious.iter().map(|&iou| f64::from(u8::from(iou > threshold))))
-        };
         Some(Self {
-            precision_at_50: above(0.5)?,
-            precision_at_75: above(0.75)?,
+            precision_at_50: precision_at(ious, 0.5)?,
+            precision_at_75: precision_at(ious, 0.75)?,
             mean_iou: super::mean(ious.iter().copied())?,
         })
     }

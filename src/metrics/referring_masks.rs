@@ -114,6 +114,10 @@ pub struct MaskScores {
     pub mean_iou: f64,
     /// Share of masks with an IoU above 0.5, called AP in the reference.
     pub precision_at_50: f64,
+    /// Share of masks with an IoU above 0.7.
+    pub precision_at_70: f64,
+    /// Share of masks with an IoU above 0.9.
+    pub precision_at_90: f64,
     /// Share of tight boxes with an IoU above 0.5.
     pub box_precision_at_50: f64,
 }
@@ -122,13 +126,16 @@ impl MaskScores {
     /// Scores of expressions; `None` of none.
     pub fn of(overlaps: &[MaskOverlap]) -> Option<Self> {
         let mean = |of: &dyn Fn(&MaskOverlap) -> f64| super::mean(overlaps.iter().map(of));
-        let found = |iou: f64| f64::from(u8::from(iou > FOUND_IOU));
+        let above = |iou: f64, threshold: f64| f64::from(u8::from(iou > threshold));
+        let precision = |threshold: f64| mean(&|one: &MaskOverlap| above(one.iou(), threshold));
         Some(Self {
             cumulative_iou: mean(&|one| one.intersection)?
                 / (mean(&|one| one.union)? + UNION_EPSILON),
             mean_iou: mean(&MaskOverlap::iou)?,
-            precision_at_50: mean(&|one| found(one.iou()))?,
-            box_precision_at_50: mean(&|one| found(one.box_iou))?,
+            precision_at_50: precision(FOUND_IOU)?,
+            precision_at_70: precision(0.7)?,
+            precision_at_90: precision(0.9)?,
+            box_precision_at_50: mean(&|one| above(one.box_iou, FOUND_IOU))?,
         })
     }
 }
@@ -174,6 +181,8 @@ mod tests {
         assert!((scores.cumulative_iou - 4.0 / 9.0).abs() < 1e-5);
         assert!((scores.mean_iou - (0.75 + 0.25) / 3.0).abs() < 1e-5);
         assert!((scores.precision_at_50 - 1.0 / 3.0).abs() < 1e-12);
+        assert!((scores.precision_at_70 - 1.0 / 3.0).abs() < 1e-12);
+        assert_eq!(scores.precision_at_90, 0.0);
         assert!((scores.box_precision_at_50 - 2.0 / 3.0).abs() < 1e-12);
         assert_eq!(MaskScores::of(&[]), None);
         let other = Mask::from_pixels(&[true; 2], 2, 1).unwrap();

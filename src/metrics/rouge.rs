@@ -1,5 +1,7 @@
 //! ROUGE-L (Lin, 2004) as the COCO evaluation computes it.
 
+use rayon::prelude::*;
+
 use super::coco::{CaptionScore, Captions};
 
 /// How much recall weighs against precision: the COCO evaluation's.
@@ -8,7 +10,7 @@ const BETA: f64 = 1.2;
 /// ROUGE-L of a set: from longest common subsequences with the references, the largest precision and the
 /// largest recall, be they of different references. The mean over the images.
 pub fn rouge_l(set: &[Captions]) -> CaptionScore {
-    CaptionScore::mean_of(set.iter().map(of_image).collect())
+    CaptionScore::mean_of(set.par_iter().map(of_image).collect())
 }
 
 fn of_image(captions: &Captions) -> f64 {

@@ -20,3 +20,8 @@ pub type TaskScores = BTreeMap<String, Score>;
 
 /// Split → task → metric → score: the content of `evaluation.json`.
 pub type Evaluation = BTreeMap<String, BTreeMap<String, TaskScores>>;
+
+/// Whether less of a metric is better: of errors and distances; of everything else more is.
+pub fn lower_is_better(metric: &str) -> bool {
+    metric.contains("error") || metric.ends_with("_l1")
+}

@@ -14,6 +14,7 @@ pub mod dense;
 pub mod heads;
 pub mod language;
 pub mod loss;
+pub mod matrix_product;
 pub mod pixel_llm;
 pub mod places;
 pub mod prompt;

@@ -3,6 +3,11 @@
 
 use burn::tensor::{Tensor, TensorData};
 
+use super::heads::boxes::head::HeadConfig;
+use super::heads::boxes::proposals::ProposalConfig;
+use super::heads::boxes::pyramid::{PyramidConfig, Scale};
+use super::heads::boxes::roi_head::RoiHeadConfig;
+use super::heads::boxes::{BoxDecoderConfig, DetectionConfig, Strides};
 use super::heads::points::PointConfig;
 use super::language::git::GitConfig;
 use super::language::{LanguageConfig, Vocabulary};
@@ -96,5 +101,31 @@ pub(crate) fn assert_gradient<const D: usize>(x: Tensor<D>, loss: impl Fn(Tensor
         let found = (at(STEP) - at(-STEP)) / (2.0 * STEP);
         let said = f64::from(said);
         assert!((found - said).abs() < 0.01 * said.abs() + 1e-3, "{found} {said}");
+    }
+}
+
+/// A box decoder for the tiny model, of two levels.
+pub(crate) fn tiny_boxes() -> BoxDecoderConfig {
+    BoxDecoderConfig {
+        pyramid: PyramidConfig {
+            inner_width: 8,
+            channels: 8,
+            scales: vec![Scale::Double, Scale::Same],
+            extra_levels: 0,
+        },
+        head: HeadConfig { channels: 8, layers: 1, groups: 2 },
+        strides: Strides::Effective,
+        level_ranges: vec![[0.0, 4.0], [3.0, 100.0]],
+        proposals: ProposalConfig {
+            training_candidates: 40,
+            training_kept: 20,
+            candidates: 40,
+            kept: 20,
+            ..ProposalConfig::default()
+        },
+        roi: RoiHeadConfig { widths: vec![12], samples: 12, ..RoiHeadConfig::default() },
+        detections: DetectionConfig { count: 6, ..DetectionConfig::default() },
+        captioned: 4,
+        ..BoxDecoderConfig::default()
     }
 }

@@ -118,6 +118,15 @@ fn charts_of(records: &[&Record]) -> Vec<Chart> {
         by_task("Text loss", |s| s.text_loss, |v| v.text_loss),
         by_task("Point loss", |s| s.point_loss, |v| v.point_loss),
         by_task("Overlap loss", |s| s.overlap_loss, |v| v.overlap_loss),
+        by_task(
+            "Detection loss",
+            |s| s.detection_loss.map(|loss| loss.total),
+            |v| v.detection_loss.map(|loss| loss.total),
+        ),
+        by_task("Mask loss", |s| Some(s.mask?.loss), |v| Some(v.mask?.loss)),
+        by_task("Mask focal loss", |s| Some(s.mask?.focal), |v| Some(v.mask?.focal)),
+        by_task("Mask dice loss", |s| Some(s.mask?.dice), |v| Some(v.mask?.dice)),
+        by_task("Mask IoU loss", |s| Some(s.mask?.iou), |v| Some(v.mask?.iou)),
         overall("Learning rate", |s| s.learning_rate, false),
         overall("Gradient norm", |s| s.gradient_norm, true),
         overall("Images per second", |s| s.samples_per_second, true),
@@ -229,6 +238,8 @@ mod tests {
             text_loss,
             point_loss: Some(loss / 2.0),
             overlap_loss: None,
+            detection_loss: None,
+            mask: None,
             gradient_norm: 1.0,
             learning_rate: 1e-3,
             samples_per_second: 100.0,
@@ -310,6 +321,8 @@ mod tests {
                 text_loss: None,
                 point_loss: None,
                 overlap_loss: None,
+                detection_loss: None,
+                mask: None,
             })
         };
         let locate = |at, loss| step(at, Task::Locate, loss);

@@ -2,11 +2,11 @@
 
 use image::{Rgb, RgbImage};
 
-use super::{Described, GalleryItem, Located, Report};
+use super::{Described, Detected, GalleryItem, Located, Report};
 use crate::data::sample::Task;
 use crate::geometry::BoundingBox;
 use crate::metrics::score::{Evaluation, Score, TaskScores};
-use crate::tasks::{Description, LocatedWord, Location, Narration};
+use crate::tasks::{Description, Detection, LocatedWord, Location, Narration};
 use crate::training::record::{Record, StepRecord, ValidationRecord};
 
 /// Squares on a gradient: colour and box, normalised.
@@ -98,6 +98,8 @@ pub(super) fn records(steps: usize) -> Vec<Record> {
             text_loss,
             point_loss: (task != Task::Describe).then_some(point),
             overlap_loss: None,
+            detection_loss: None,
+            mask: None,
             gradient_norm: (1.0 + 20.0 * fall * noise) * if step == steps / 3 { 80.0 } else { 1.0 },
             learning_rate: 1e-3
                 * (step as f64 / 100.0).min(1.0)
@@ -124,6 +126,8 @@ fn validation(step: usize, task: Task, fall: f64) -> Record {
         text_loss,
         point_loss,
         overlap_loss: None,
+        detection_loss: None,
+        mask: None,
     })
 }
 
@@ -140,6 +144,7 @@ fn item(name: &str, split: &str, caption: &str, width: u32, height: u32) -> Gall
                 description: Description {
                     region: BoundingBox::new(*x0, *y0, *x1, *y1),
                     caption: format!("a {color} square"),
+                    token_log_probs: vec![],
                     score: -0.3,
                 },
                 reference: Some(format!("small {color} square")),
@@ -151,10 +156,30 @@ fn item(name: &str, split: &str, caption: &str, width: u32, height: u32) -> Gall
                 location: Location {
                     expression: format!("the {color} square"),
                     bounds: BoundingBox::new(x0 - 0.04, y0 + 0.03, x1 + 0.02, y1 + 0.06),
+                    mask: None,
                 },
                 reference: Some(BoundingBox::new(*x0, *y0, *x1, *y1)),
             })
             .collect(),
+        detections: Some(detected()),
+    }
+}
+
+/// Each square, found a little beside itself.
+fn detected() -> Detected {
+    let bounds = |[x0, y0, x1, y1]: [f32; 4]| BoundingBox::new(x0, y0, x1, y1);
+    let square = |(i, (_, corners, color)): (usize, &([u8; 3], [f32; 4], &str))| Detection {
+        bounds: bounds(*corners).translate(0.02, -0.01),
+        score: 0.9 - 0.2 * i as f32,
+        caption: format!("a {color} square"),
+        log_prob: -0.2,
+    };
+    let annotated = SQUARES
+        .iter()
+        .map(|(_, corners, color)| (bounds(*corners), format!("a small {color} square")));
+    Detected {
+        found: SQUARES.iter().enumerate().map(square).collect(),
+        annotated: annotated.collect(),
     }
 }
 
@@ -175,7 +200,7 @@ fn narration(caption: &str) -> Narration {
         let bounds = BoundingBox::new(x0, y0, x1, y1).translate(wander + off, -wander * 1.7);
         words.push(LocatedWord { text: (*text).into(), bounds, log_prob: -0.05 * (i % 9) as f32 });
     }
-    Narration { caption: caption.into(), words, score: -0.2 }
+    Narration { caption: caption.into(), words, token_log_probs: vec![], score: -0.2 }
 }
 
 fn picture(width: u32, height: u32) -> RgbImage {

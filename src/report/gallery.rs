@@ -6,7 +6,7 @@ use maud::{Markup, PreEscaped, html};
 use super::canvas::{Canvas, printable};
 use super::data_uri::page_data_uri;
 use super::palette::{self, Color};
-use super::{Described, GalleryItem, Located};
+use super::{Described, Detected, GalleryItem, Located};
 use crate::error::Result;
 use crate::geometry::BoundingBox;
 use crate::tasks::{LocatedWord, Narration};
@@ -52,6 +52,7 @@ fn item(item: &GalleryItem) -> Result<Markup> {
                     }
                     @if !item.descriptions.is_empty() { (description_texts(&item.descriptions)) }
                     @if !item.locations.is_empty() { (location_texts(&item.locations)) }
+                    @if let Some(detected) = &item.detections { (detection_texts(detected)) }
                 }
             }
         }
@@ -112,6 +113,14 @@ fn regions(canvas: &Canvas, item: &GalleryItem) -> Markup {
                 (mark(canvas, "region reference", &format!("l{i}"), reference, palette::REFERENCE))
             }
             (mark(canvas, "region", &format!("l{i}"), located.location.bounds, palette::ANSWER))
+        }
+        @if let Some(detected) = &item.detections {
+            @for (i, one) in detected.found.iter().enumerate() {
+                (mark(canvas, "region", &format!("f{i}"), one.bounds, palette::ANSWER))
+            }
+            @for (i, (bounds, _)) in detected.annotated.iter().enumerate() {
+                (mark(canvas, "region reference", &format!("t{i}"), *bounds, palette::REFERENCE))
+            }
         }
     }
 }
@@ -191,6 +200,33 @@ fn location_texts(locations: &[Located]) -> Markup {
                                 }
                             }
                         }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn detection_texts(detected: &Detected) -> Markup {
+    html! {
+        section {
+            h4 { "detect" }
+            @if detected.found.is_empty() { p.quiet { "The model found nothing." } }
+            ul.answers {
+                @for (i, one) in detected.found.iter().enumerate() {
+                    li tabindex="0" data-key={ "f" (i) } data-note={
+                        "found · score " (format!("{:.2}", one.score))
+                        " · log-probability a word " (format!("{:.2}", one.log_prob))
+                    } {
+                        p {
+                            (printable(&one.caption)) " "
+                            span.quiet.number { (format!("{:.2}", one.score)) }
+                        }
+                    }
+                }
+                @for (i, (_, caption)) in detected.annotated.iter().enumerate() {
+                    li tabindex="0" data-key={ "t" (i) } data-note="annotated" {
+                        (annotated(Some(caption)))
                     }
                 }
             }

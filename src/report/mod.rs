@@ -12,17 +12,20 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::geometry::BoundingBox;
 use crate::metrics::score::Evaluation;
-use crate::tasks::{Description, Location, Narration};
+use crate::tasks::{Description, Detection, Location, Narration};
 use crate::training::record::Record;
 
 mod axis;
 mod canvas;
 mod chart;
+pub mod comparison;
 mod curves;
+pub mod data_statistics;
 mod data_uri;
 #[cfg(test)]
 mod example;
 mod gallery;
+mod mask_overlay;
 pub mod overlay;
 mod page;
 pub mod palette;
@@ -53,6 +56,8 @@ pub struct GalleryItem {
     pub descriptions: Vec<Described>,
     /// Expressions that the model located.
     pub locations: Vec<Located>,
+    /// What the model found in it.
+    pub detections: Option<Detected>,
 }
 
 /// A description beside the annotation.
@@ -71,6 +76,15 @@ pub struct Located {
     pub location: Location,
     /// The annotated box, normalised to the image.
     pub reference: Option<BoundingBox>,
+}
+
+/// Detections beside the annotations.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Detected {
+    /// The model's, by falling score.
+    pub found: Vec<Detection>,
+    /// The annotated boxes, normalised to the image, with their captions.
+    pub annotated: Vec<(BoundingBox, String)>,
 }
 
 /// Everything that the page of a run shows.
@@ -132,6 +146,9 @@ fn write_overlays(index: usize, item: &GalleryItem, folder: &Path) -> Result<()>
         let picture = overlay::location(&item.image, &located.location, located.reference)?;
         save(format!("locate-{}", i + 1), picture)?;
     }
+    if let Some(detected) = &item.detections {
+        save("detect".into(), overlay::detections(&item.image, &detected.found)?)?;
+    }
     Ok(())
 }
 
@@ -157,7 +174,10 @@ mod tests {
         assert!(fs::read_to_string(&page).unwrap().starts_with("<!DOCTYPE html>"));
         let pictures = fs::read_dir(folder.path().join("overlays")).unwrap().count();
         let answers = |item: &GalleryItem| {
-            usize::from(item.narration.is_some()) + item.descriptions.len() + item.locations.len()
+            let asked = [item.narration.is_some(), item.detections.is_some()];
+            asked.into_iter().filter(|asked| *asked).count()
+                + item.descriptions.len()
+                + item.locations.len()
         };
         assert_eq!(pictures, report.gallery.iter().map(answers).sum::<usize>());
         assert!(folder.path().join("overlays/01-test-000001-narrate.png").exists());

@@ -2,6 +2,7 @@
 //!
 //! A picture is one drawing, either written as SVG or rasterised from it, so both agree.
 
+mod detections;
 mod places;
 
 use std::sync::Arc;
@@ -11,10 +12,12 @@ use image::{Rgb, RgbImage};
 use maud::{Markup, PreEscaped, html};
 use resvg::{tiny_skia, usvg};
 
+pub use detections::{detections, detections_svg};
 pub use places::description_of;
 
 use super::canvas::Canvas;
 use super::data_uri::png_data_uri;
+use super::mask_overlay::masked;
 use super::palette::{self, Color};
 use super::text::{ColoredText, FONT_FAMILY, FONTS, Paragraph, paragraph};
 use crate::error::{Error, Result};
@@ -59,7 +62,8 @@ pub fn description_svg(image: &RgbImage, description: &Description) -> Result<St
     description_drawing(image, description)?.svg()
 }
 
-/// An expression's box; the annotated one dashed, where there is one (normalised to the image).
+/// An expression's box, and its mask where there is one; the annotated box dashed, where there is one
+/// (normalised to the image).
 pub fn location(
     image: &RgbImage,
     location: &Location,
@@ -110,7 +114,8 @@ fn location_drawing(
         let iou = format!("(IoU {:.2}; annotated box dashed)", location.bounds.iou(reference));
         words.extend(words_of(&iou, QUIET));
     }
-    Drawing::new(image, &words, |canvas| {
+    let masked = location.mask.as_ref().map(|mask| masked(image, mask)).transpose()?;
+    Drawing::new(masked.as_ref().unwrap_or(image), &words, |canvas| {
         html! {
             (outline(canvas, location.bounds, palette::ANSWER, None))
             @if let Some(reference) = reference {
@@ -289,7 +294,7 @@ mod tests {
             })
             .collect();
         let caption = words.iter().map(|w| w.text.as_str()).collect::<Vec<_>>().join(" ");
-        Narration { caption, words, score: -0.1 }
+        Narration { caption, words, token_log_probs: vec![], score: -0.1 }
     }
 
     #[test]
@@ -355,6 +360,7 @@ mod tests {
         let answer = Location {
             expression: "the red square".into(),
             bounds: BoundingBox::new(0.1, 0.1, 0.5, 0.5),
+            mask: None,
         };
         let reference = BoundingBox::new(0.3, 0.3, 0.9, 0.9);
         let drawn = location(&grey(512, 512), &answer, Some(reference)).unwrap();
@@ -372,6 +378,7 @@ mod tests {
         let hostile = Description {
             region: BoundingBox::UNIT,
             caption: "</text><script>alert('1')</script> & \"quotes\" \u{0}\u{b}".into(),
+            token_log_probs: vec![],
             score: 0.0,
         };
         let svg = description_svg(&grey(32, 32), &hostile).unwrap();

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::metrics::score::Evaluation;
 
 /// What the browser may load: nothing that is not in the page.
-const SECURITY_POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; \
+pub(super) const SECURITY_POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; \
                                script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 /// The whole page.

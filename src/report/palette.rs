@@ -61,6 +61,7 @@ pub fn task(task: Task) -> Color {
         Task::Narrate => 0.72,
         Task::Describe => 0.42,
         Task::Locate => 0.12,
+        Task::Detect => 0.92,
     };
     vivid(0.64, hue * TAU)
 }
@@ -139,6 +140,6 @@ mod tests {
     #[test]
     fn tasks_differ() {
         let colours: HashSet<_> = Task::ALL.into_iter().map(task).collect();
-        assert_eq!(colours.len(), 3);
+        assert_eq!(colours.len(), Task::ALL.len());
     }
 }

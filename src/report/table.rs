@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::data::sample::Task;
-use crate::metrics::score::{Evaluation, Score};
+use crate::metrics::score::{Evaluation, Score, lower_is_better};
 
 /// Whether the model beats the baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(super) struct MetricRow<'a> {
 impl MetricRow<'_> {
     /// Errors and distances are better when low, everything else when high.
     pub(super) fn lower_is_better(&self) -> bool {
-        self.metric.contains("error") || self.metric.ends_with("_l1")
+        lower_is_better(self.metric)
     }
 
     /// Value by baseline; `None` where there is no baseline or it is 0.

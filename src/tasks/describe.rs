@@ -48,6 +48,7 @@ impl Predictor {
         settings: &TaskSettings,
     ) -> Result<Vec<Vec<Description>>> {
         let mut descriptions = vec![Vec::new(); places.len()];
+        let end = self.tokenizer.vocabulary().end;
         let most = places.iter().map(Vec::len).max().unwrap_or(0);
         for start in (0..most).step_by(ROWS_AT_ONCE) {
             let chunk = rows_from(places, start);
@@ -64,7 +65,9 @@ impl Predictor {
             for ((places, texts), descriptions) in images.zip(&mut descriptions) {
                 let described = places.iter().zip(texts).map(|(place, text)| {
                     let (_, caption) = self.words(text);
-                    Description { region: place.bounds(), caption, score: text.score }
+                    let token_log_probs = text.token_log_probs(end);
+                    let region = place.bounds();
+                    Description { region, caption, token_log_probs, score: text.score }
                 });
                 descriptions.extend(described);
             }

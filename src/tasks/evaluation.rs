@@ -9,32 +9,41 @@
 //! | `narrate.trace_error_vs_mean_box` | the same `trace_error` beside a harder baseline |
 //! | `narrate.token_f1` | [`captions`](crate::metrics::captions): what is *written*, beside the best of the image's narratives; `n` images |
 //! | `narrate.bleu_4`, `rouge_l`, `cider` | [`bleu`](crate::metrics::bleu), [`rouge`](crate::metrics::rouge), [`cider`](crate::metrics::cider) of what is written; `n` images |
+//! | `narrate.meteor` | [`meteor`](crate::metrics::meteor) of what is written, where there are METEOR's files; `n` images |
 //! | `describe.attribute_accuracy`, `all_attributes` | [`attributes`](crate::metrics::attributes), of captions that name one; `n` captions |
 //! | `describe.exact_match`, `token_f1` | [`captions`](crate::metrics::captions); `n` captions |
-//! | `describe.bleu_4`, `rouge_l`, `cider` | the same of captions; `n` captions |
+//! | `describe.bleu_4`, `rouge_l`, `cider`, `meteor` | the same of captions; `n` captions |
 //! | `locate.precision_at_0.5`, `precision_at_0.75`, `mean_iou` | [`referring`](crate::metrics::referring), boxes clipped to the image; `n` expressions |
+//! | `detect.map_exact` | [`dense_captions`](crate::metrics::dense_captions): mean average precision of boxes with exactly the annotated words, over IoUs of 0.3 to 0.7; `n` regions |
+//! | `detect.map_boxes`, `map_boxes_at_0.5` | the same of boxes alone, whatever their captions |
+//! | `detect.recall_at_0.5` | share of the regions that a box overlaps by 0.5 or more |
+//! | `locate.mask_ciou`, `mask_giou`, `mask_precision_at_…`, `…_vs_filled_box` | [`referring_masks`](crate::metrics::referring_masks), where model and source have masks; `n` expressions |
 //!
 //! The baselines are in [`baselines`].
 
 pub mod baselines;
 mod captions;
 mod describe;
+mod detect;
 mod locate;
+mod masks;
+pub mod mean_mask;
 mod narrate;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use self::baselines::Baselines;
 use super::predictor::{EncodedImages, Predictor, TaskSettings};
-use super::{Description, Location, Narration};
+use super::{Description, Detection, Location, Narration};
 use crate::data::alignment::Alignment;
-use crate::data::sample::{Sample, Task};
+use crate::data::sample::{ImageFile, Sample, Task};
 use crate::data::source::Source;
 use crate::data::transform::{Canvas, load_canvas};
 use crate::error::Result;
 use crate::experiment::schema::EvaluationConfig;
 use crate::geometry::BoundingBox;
+use crate::metrics::meteor::Meteor;
 use crate::metrics::score::TaskScores;
 use crate::metrics::{Evaluation, Score};
 
@@ -47,6 +56,8 @@ pub struct Evaluator<'a> {
     pub alignment: Alignment,
     /// How many images.
     pub config: &'a EvaluationConfig,
+    /// METEOR, where there are its files; left out otherwise.
+    pub meteor: Option<&'a Arc<Meteor>>,
 }
 
 /// How far an evaluation is.
@@ -79,7 +90,7 @@ pub struct ImageAnswers {
     /// The split that the image is from.
     pub split: String,
     /// The image file.
-    pub image: PathBuf,
+    pub image: ImageFile,
     /// The image's name in its data set.
     pub name: String,
     /// What the model wrote about the whole image.
@@ -91,6 +102,10 @@ pub struct ImageAnswers {
     /// Where the model found expressions, and where the annotation has them (normalised to the
     /// image).
     pub locations: Vec<(Location, BoundingBox)>,
+    /// What the model found in the image; `None` where it was not asked.
+    pub detections: Option<Vec<Detection>>,
+    /// What it should have found (normalised to the image).
+    pub annotated_regions: Vec<(BoundingBox, String)>,
 }
 
 /// Images of one source with what the model saw of them.
@@ -116,6 +131,7 @@ trait TaskEvaluation {
 struct Table {
     scores: TaskScores,
     notes: Vec<String>,
+    meteor: Option<Arc<Meteor>>,
 }
 
 impl Table {
@@ -152,7 +168,13 @@ impl Evaluator<'_> {
         for (split, sources) in splits {
             let mut tasks = BTreeMap::new();
             for task in Task::ALL {
-                let sources: Vec<_> = sources.iter().filter(|s| s.task() == task).collect();
+                let of_task = sources.iter().filter(|source| source.task() == task);
+                let (answering, sources): (Vec<_>, Vec<_>) =
+                    of_task.partition(|source| source.config.answers_questions());
+                notes.extend(answering.iter().map(|source| {
+                    let file = &source.config.annotations;
+                    format!("{split}: {}: answers to questions are not scored: {file}", task.name())
+                }));
                 if sources.is_empty() {
                     continue;
                 }
@@ -180,6 +202,7 @@ impl Evaluator<'_> {
             Task::Narrate => Box::new(narrate::NarrateEvaluation::new(baselines)),
             Task::Describe => Box::new(describe::DescribeEvaluation::new(baselines)),
             Task::Locate => Box::new(locate::LocateEvaluation::new(baselines)),
+            Task::Detect => Box::new(detect::DetectEvaluation::new(baselines, detect::EXACT)),
         };
         let all: usize = sources.iter().map(|source| source.samples.len()).sum();
         let total = all.min(self.config.max_images);
@@ -196,7 +219,7 @@ impl Evaluator<'_> {
                 progress(Progress { split, task, done, total });
             }
         }
-        let mut table = Table::default();
+        let mut table = Table { meteor: self.meteor.cloned(), ..Table::default() };
         if total < all {
             table.note(format!("scored the first {total} of {all} images"));
         }
@@ -228,6 +251,8 @@ impl ImageAnswers {
             reference_narrations: Vec::new(),
             descriptions: Vec::new(),
             locations: Vec::new(),
+            detections: None,
+            annotated_regions: Vec::new(),
         }
     }
 
@@ -237,6 +262,8 @@ impl ImageAnswers {
         self.reference_narrations.extend(other.reference_narrations);
         self.descriptions.extend(other.descriptions);
         self.locations.extend(other.locations);
+        self.detections = self.detections.take().or(other.detections);
+        self.annotated_regions.extend(other.annotated_regions);
     }
 }
 
@@ -244,7 +271,7 @@ impl ImageAnswers {
 #[derive(Default)]
 struct Answers {
     images: Vec<ImageAnswers>,
-    index: HashMap<(String, PathBuf), usize>,
+    index: HashMap<(String, ImageFile), usize>,
 }
 
 impl Answers {

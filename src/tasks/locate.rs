@@ -3,10 +3,28 @@
 use super::Location;
 use super::predictor::{EncodedImages, Predictor, TaskSettings};
 use super::prompt::{Prompt, ROWS_AT_ONCE, check_one_list_per_image, rows_from};
+use super::segment::CoarseMask;
 use crate::data::sample::Task;
 use crate::error::{Error, Result};
 use crate::geometry::BoundingBox;
 use crate::model::prompt::adapter::PromptScope;
+
+/// What is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Find {
+    /// The boxes of expressions.
+    Boxes,
+    /// Their masks, too, where the model makes any.
+    BoxesAndMasks,
+}
+
+/// What was found of an expression.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) location: Location,
+    /// Where masks were looked for, and the model makes any.
+    pub(super) mask: Option<CoarseMask>,
+}
 
 impl Predictor {
     /// The box that each expression is about, one list per image. An expression that is longer than
@@ -20,14 +38,24 @@ impl Predictor {
         images: &EncodedImages,
         expressions: &[Vec<String>],
     ) -> Result<Vec<Vec<Location>>> {
-        let settings = self.settings(Task::Locate)?;
+        self.check_expressions(images, expressions)?;
+        self.locate_as(images, expressions, self.settings(Task::Locate)?)
+    }
+
+    /// Refuses what cannot be located.
+    pub(super) fn check_expressions(
+        &self,
+        images: &EncodedImages,
+        expressions: &[Vec<String>],
+    ) -> Result<()> {
+        self.settings(Task::Locate)?;
         check_one_list_per_image(images, expressions)?;
         // As the readers of annotations have it.
         let has_words = |text: &&String| text.chars().any(char::is_alphanumeric);
         if let Some(text) = expressions.iter().flatten().find(|text| !has_words(text)) {
             return Err(no_words(text));
         }
-        self.locate_as(images, expressions, settings)
+        Ok(())
     }
 
     /// [`Self::locate`] with the settings of some source.
@@ -37,32 +65,80 @@ impl Predictor {
         expressions: &[Vec<String>],
         settings: &TaskSettings,
     ) -> Result<Vec<Vec<Location>>> {
-        let mut locations = vec![Vec::new(); expressions.len()];
+        let found = self.find(images, expressions, settings, Find::Boxes)?;
+        let locations = |found: Vec<Found>| found.into_iter().map(|found| found.location).collect();
+        Ok(found.into_iter().map(locations).collect())
+    }
+
+    /// Where each expression is, and its mask where asked for.
+    pub(super) fn find(
+        &self,
+        images: &EncodedImages,
+        expressions: &[Vec<String>],
+        settings: &TaskSettings,
+        what: Find,
+    ) -> Result<Vec<Vec<Found>>> {
+        let mut found = vec![Vec::new(); expressions.len()];
         let most = expressions.iter().map(Vec::len).max().unwrap_or(0);
         for start in (0..most).step_by(ROWS_AT_ONCE) {
             let chunk = rows_from(expressions, start);
-            let num_rows = chunk.iter().map(|expressions| expressions.len()).max().unwrap_or(0);
-            let texts: Result<Vec<Vec<Vec<i64>>>> = chunk
-                .iter()
-                .map(|expressions| {
-                    expressions.iter().map(|text| self.expression(text, settings)).collect()
-                })
-                .collect();
-            let prompts: Result<Vec<Vec<Prompt>>> =
-                chunk.iter().map(|expressions| self.questions(expressions, settings)).collect();
-            let state = self.begin(images, &prompts?, PromptScope::Image, num_rows);
-            let placed = self.place(state, &texts?, num_rows);
-            for ((expressions, placed), locations) in chunk.iter().zip(placed).zip(&mut locations) {
-                let located = expressions.iter().zip(placed).filter_map(|(expression, corners)| {
-                    // Texts end with the word that answers.
-                    let [first, second] = *corners.last()?;
-                    let bounds = BoundingBox::around(first, second);
-                    Some(Location { expression: expression.clone(), bounds })
-                });
-                locations.extend(located);
+            let round = self.find_at_once(images, &chunk, settings, what)?;
+            for (found, round) in found.iter_mut().zip(round) {
+                found.extend(round);
             }
         }
-        Ok(locations)
+        Ok(found)
+    }
+
+    /// [`Self::find`] of at most [`ROWS_AT_ONCE`] expressions per image.
+    fn find_at_once(
+        &self,
+        images: &EncodedImages,
+        expressions: &[&[String]],
+        settings: &TaskSettings,
+        what: Find,
+    ) -> Result<Vec<Vec<Found>>> {
+        let prompts: Result<Vec<Vec<Prompt>>> =
+            expressions.iter().map(|expressions| self.questions(expressions, settings)).collect();
+        let (mut texts, mut answers) = (Vec::new(), Vec::new());
+        for expressions in expressions {
+            let ids: Result<Vec<Vec<i64>>> =
+                expressions.iter().map(|text| self.expression(text, settings)).collect();
+            let ids = ids?;
+            // Texts end with the word that answers.
+            answers.push(ids.iter().map(|ids| ids.len() - 1).collect::<Vec<_>>());
+            texts.push(ids);
+        }
+        let min_length = match what {
+            Find::Boxes => 0,
+            Find::BoxesAndMasks => self.complete(&mut texts, settings),
+        };
+        let read = self.read(images, &prompts?, PromptScope::Image, &texts, min_length);
+        let [batch, num_rows, length, width] = read.features.dims();
+        let corners =
+            self.corners(read.features.clone().reshape([batch * num_rows, length, width]));
+        let bounds: Vec<Vec<BoundingBox>> = corners
+            .chunks(num_rows)
+            .zip(&answers)
+            .map(|(corners, answers)| {
+                let tokens = corners.iter().zip(answers).filter_map(|(row, &at)| row.get(at));
+                tokens.map(|[first, second]| BoundingBox::around(*first, *second)).collect()
+            })
+            .collect();
+        let mut masks = match what {
+            Find::Boxes => None,
+            Find::BoxesAndMasks => self.masks_of(images, &bounds, read),
+        };
+        let of_image = |(image, (expressions, bounds)): (usize, (&&[String], Vec<BoundingBox>))| {
+            let masks = masks.as_mut().and_then(|masks| masks.get_mut(image));
+            let mut masks = masks.map(std::mem::take).unwrap_or_default().into_iter();
+            let found = expressions.iter().zip(bounds).map(|(expression, bounds)| Found {
+                location: Location { expression: expression.clone(), bounds, mask: None },
+                mask: masks.next(),
+            });
+            found.collect()
+        };
+        Ok(expressions.iter().zip(bounds).enumerate().map(of_image).collect())
     }
 
     /// Whether a text has words to answer for.

@@ -1,12 +1,14 @@
-//! Floor 4: narrate, describe, locate; an image and a prompt in, a typed result out.
+//! Floor 4: narrate, describe, locate, detect; an image and a prompt in, a typed result out.
 
 mod describe;
+pub mod detect;
 pub mod evaluation;
 mod locate;
 mod narrate;
 mod places;
 pub mod predictor;
 mod prompt;
+mod segment;
 #[cfg(test)]
 mod testing;
 mod writing;
@@ -14,6 +16,7 @@ mod writing;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::geometry::mask::CocoMask;
 use crate::geometry::{BoundingBox, Point, polyline};
 
 /// A word and its place.
@@ -34,7 +37,10 @@ pub struct Narration {
     pub caption: String,
     /// The words and their places.
     pub words: Vec<LocatedWord>,
-    /// Σ log-probability / number of words (`spec/inference.md` §4).
+    /// Log-probability of each token that was written, the end included unless the text was cut.
+    pub token_log_probs: Vec<f32>,
+    /// Σ log-probability / number of words (`spec/inference.md` §4); of a beam search, Σ log-probability /
+    /// length penalty (§5).
     pub score: f32,
 }
 
@@ -79,7 +85,9 @@ pub struct Description {
     pub region: BoundingBox,
     /// The words, one space apart.
     pub caption: String,
-    /// Σ log-probability / number of words (`spec/inference.md` §4).
+    /// Log-probability of each token that was written, the end included unless the text was cut.
+    pub token_log_probs: Vec<f32>,
+    /// As [`Narration::score`].
     pub score: f32,
 }
 
@@ -90,4 +98,30 @@ pub struct Location {
     pub expression: String,
     /// Its box, normalised to the image; may reach outside.
     pub bounds: BoundingBox,
+    /// Its mask, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<LocatedMask>,
+}
+
+/// Which pixels of the image an expression is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LocatedMask {
+    /// The pixels, of the size of the image; none may be inside.
+    pub segmentation: CocoMask,
+    /// The IoU with the true mask that the model expects. It is not held within 0 and 1.
+    pub predicted_iou: f32,
+}
+
+/// Something that was found, with its caption.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Detection {
+    /// Its box, normalised to the image and within it.
+    pub bounds: BoundingBox,
+    /// How sure the model is that something is there, from 0 to 1: √(probability of an object ·
+    /// score of the proposal) (`spec/model.md` §10.5).
+    pub score: f32,
+    /// The words, one space apart.
+    pub caption: String,
+    /// Of the caption: Σ log-probability / number of words (`spec/inference.md` §4).
+    pub log_prob: f32,
 }

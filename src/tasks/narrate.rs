@@ -76,7 +76,13 @@ impl Predictor {
                 log_prob: text.log_probs.get(pieces).unwrap_or_default().iter().sum(),
             }
         });
-        Narration { caption, words: words.collect(), score: text.score }
+        let end = self.tokenizer.vocabulary().end;
+        Narration {
+            caption,
+            words: words.collect(),
+            token_log_probs: text.token_log_probs(end),
+            score: text.score,
+        }
     }
 }
 
@@ -103,6 +109,9 @@ mod tests {
 
     use super::*;
     use crate::geometry::Point;
+    use crate::model::language::beam::BeamConfig;
+    use crate::model::language::decoding::Decoding;
+    use crate::model::language::sampling::SampleConfig;
     use crate::tasks::testing;
 
     #[test]
@@ -180,6 +189,61 @@ mod tests {
                 assert!((a.x - b.x).abs() < 1e-5 && (a.y - b.y).abs() < 1e-5, "{a:?} {b:?}");
             }
         }
+    }
+
+    #[test]
+    fn narrations_by_beams_are_what_the_verified_decoder_writes() {
+        let predictor = testing::predictor().unwrap();
+        let beams = BeamConfig { beams: 3, ..BeamConfig::default() };
+        let predictor = predictor.with_decoding(Decoding::Beams(beams));
+        let images = testing::images(&predictor).unwrap();
+        let narrations = predictor.narrate(&images).unwrap();
+
+        let sizes = &images.sizes;
+        let whole: Vec<f32> = sizes.iter().flat_map(|[w, h]| [0.0, 0.0, *w, *h]).collect();
+        let boxes = Tensor::<1>::from_data(whole.as_slice(), &Device::flex());
+        let visual = predictor.model.visual_tokens(
+            &images.features,
+            boxes.reshape([2, 1, 4]),
+            PromptScope::Image,
+        );
+        let (texts, scores) = predictor.model.write(visual, None, 10, &predictor.decoding).best();
+        let ids: Vec<i64> = texts.into_data().iter::<i64>().collect();
+        let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
+        let settings = predictor.settings(Task::Narrate).unwrap();
+        for (image, narration) in narrations.iter().enumerate() {
+            let ids = &ids[image * 10..(image + 1) * 10];
+            assert_eq!(narration.caption, predictor.tokenizer.decode(ids));
+            assert!((narration.score - scores[image]).abs() < 1e-5);
+            let end = ids.iter().position(|&id| id == predictor.tokenizer.vocabulary().end);
+            assert_eq!(narration.token_log_probs.len(), end.unwrap().min(8));
+            assert!(narration.token_log_probs.iter().all(|&one| one < 0.0));
+            // Places are those of the text that was chosen, read as a whole.
+            let mut given = [vec![], vec![]];
+            given[image] = vec![ids.to_vec()];
+            let traces = predictor.trace_as(&images, &given, settings).unwrap();
+            let words = predictor.tokenizer.words(ids);
+            for (word, found) in words.into_iter().zip(&narration.words) {
+                let expected = mean_box(&traces[image][0][word.token_range]).to_array();
+                let pairs = found.bounds.to_array().into_iter().zip(expected);
+                assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-5));
+            }
+        }
+    }
+
+    #[test]
+    fn a_seed_draws_the_same_narrations_again_and_another_draws_others() {
+        let drawn = |predictor: Predictor, seed| {
+            let config = SampleConfig { seed, temperature: 2.0, ..SampleConfig::default() };
+            let predictor = predictor.with_decoding(Decoding::Sample(config));
+            let images = testing::images(&predictor).unwrap();
+            (predictor.narrate(&images).unwrap(), predictor)
+        };
+        let (first, predictor) = drawn(testing::predictor().unwrap(), 1);
+        let (again, predictor) = drawn(predictor, 1);
+        assert_eq!(first, again);
+        let (other, _) = drawn(predictor, 2);
+        assert_ne!(first, other);
     }
 
     #[test]

@@ -27,6 +27,7 @@ use crate::data::source::{SourceConfig, TEXT_PLACEHOLDER};
 use crate::data::tokenizer::Tokenizer;
 use crate::data::transform::Canvas;
 use crate::error::{Error, Result};
+use crate::model::language::decoding::Decoding;
 use crate::model::pixel_llm::PixelLlm;
 use crate::model::vision::VisionFeatures;
 
@@ -64,6 +65,7 @@ pub struct Predictor {
     pub(super) model: PixelLlm,
     pub(super) tokenizer: Tokenizer,
     settings: BTreeMap<Task, TaskSettings>,
+    pub(super) decoding: Decoding,
 }
 
 /// Images that the model has looked at: `B` of them.
@@ -87,14 +89,22 @@ impl EncodedImages {
 }
 
 impl Predictor {
-    /// A model for inference (dropout is off, nothing is kept for gradients). The settings of a task
-    /// are those of the first of `sources` that teaches it.
+    /// A model for inference: dropout is off, nothing is kept for gradients, adapters are merged into
+    /// what they adapt. It writes greedily. The settings of a task are those of the first of `sources`
+    /// that teaches it.
     pub fn new(model: &PixelLlm, tokenizer: Tokenizer, sources: &[SourceConfig]) -> Self {
         let mut settings = BTreeMap::new();
-        for source in sources {
+        // Of what answers questions, none is asked here.
+        for source in sources.iter().filter(|source| !source.answers_questions()) {
             settings.entry(source.task).or_insert_with(|| TaskSettings::from(source));
         }
-        Self { model: model.valid(), tokenizer, settings }
+        let model = model.valid().merge_adapters();
+        Self { model, tokenizer, settings, decoding: Decoding::Greedy }
+    }
+
+    /// The same, which finds texts another way.
+    pub fn with_decoding(self, decoding: Decoding) -> Self {
+        Self { decoding, ..self }
     }
 
     /// The tasks that the model was taught.

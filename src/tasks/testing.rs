@@ -15,7 +15,7 @@ use crate::geometry::BoundingBox;
 use crate::model::language::LanguageConfig;
 use crate::model::language::git::GitConfig;
 use crate::model::pixel_llm::{PixelLlm, PixelLlmConfig};
-use crate::model::testing::tiny_config;
+use crate::model::testing::{tiny_boxes, tiny_config};
 use crate::model::vision::VisionConfig;
 
 /// Side of the canvas, in pixels.
@@ -53,6 +53,7 @@ pub(super) fn source_config(task: Task) -> SourceConfig {
         prompt: if task == Task::Locate { "where is {text}".into() } else { String::new() },
         max_context_tokens: 8,
         splits: std::collections::BTreeMap::new(),
+        masks: false,
     }
 }
 
@@ -72,9 +73,21 @@ pub(super) fn predictor_on(device: &Device, dropout: f64, tasks: &[Task]) -> Res
     Ok(Predictor::new(&model, tokenizer, &sources))
 }
 
-/// A predictor for every task.
+/// The tasks that need no box decoder.
+pub(super) const WITHOUT_BOXES: [Task; 3] = [Task::Narrate, Task::Describe, Task::Locate];
+
+/// A predictor for every task that needs no box decoder.
 pub(super) fn predictor() -> Result<Predictor> {
-    predictor_on(&Device::flex(), 0.0, &Task::ALL)
+    predictor_on(&Device::flex(), 0.0, &WITHOUT_BOXES)
+}
+
+/// A predictor for *detect*.
+pub(super) fn detector() -> Result<Predictor> {
+    let config = PixelLlmConfig { boxes: Some(tiny_boxes()), ..config(0.0) };
+    assert_eq!(config.validate(), []);
+    let (_, tokenizer) = model_on(&Device::flex(), 0.0)?;
+    let model = config.init(tokenizer.vocabulary(), &Device::flex());
+    Ok(Predictor::new(&model, tokenizer, &[source_config(Task::Detect)]))
 }
 
 /// A square image and a wide one, with some texture.
@@ -97,7 +110,7 @@ pub(super) fn images(predictor: &Predictor) -> Result<EncodedImages> {
 /// A source of `rows` about the images at `paths`, one list per image.
 pub(super) fn source(task: Task, paths: &[impl AsRef<Path>], rows: Vec<Vec<Row>>) -> Source {
     let samples = paths.iter().zip(rows).map(|(path, rows)| Sample {
-        image: path.as_ref().to_path_buf(),
+        image: path.as_ref().into(),
         image_id: path.as_ref().file_stem().map_or_else(String::new, |s| s.display().to_string()),
         task,
         rows,
@@ -107,11 +120,11 @@ pub(super) fn source(task: Task, paths: &[impl AsRef<Path>], rows: Vec<Vec<Row>>
 
 /// A row about a region.
 pub(super) fn region(text: &str, bounds: BoundingBox) -> Row {
-    Row { text: text.into(), locations: Vec::new(), region: Some(bounds) }
+    Row::of_region(text, bounds)
 }
 
 /// A narrative that was said at one place.
 pub(super) fn narrative(text: &str, bounds: BoundingBox) -> Row {
-    let location = LocatedSpan { span: Some(0..text.len()), bounds, points: Vec::new() };
-    Row { text: text.into(), locations: vec![location], region: None }
+    let location = LocatedSpan::new(Some(0..text.len()), bounds);
+    Row { locations: vec![location], ..Row::of_image(text) }
 }

@@ -6,7 +6,7 @@ use super::predictor::Predictor;
 use super::prompt::floats;
 use crate::data::tokenizer::Word;
 use crate::model::language::LanguageState;
-use crate::model::language::decoding::{Generated, greedy};
+use crate::model::language::decoding::{Generated, write};
 
 /// A text that the model wrote.
 #[derive(Debug, Clone)]
@@ -15,24 +15,34 @@ pub(super) struct WrittenText {
     pub(super) ids: Vec<i64>,
     /// Log-probability of each.
     pub(super) log_probs: Vec<f32>,
-    /// Σ log-probability / number of words.
+    /// As [`Generated::scores`].
     pub(super) score: f32,
 }
 
+impl WrittenText {
+    /// Log-probability of each token that was written, up to the first end. In the last place an end was
+    /// put, not written.
+    pub(super) fn token_log_probs(&self, end: i64) -> Vec<f32> {
+        let last = self.ids.len().saturating_sub(1);
+        let written = self.ids.iter().take(last).skip(1);
+        let count = written.clone().take_while(|&&id| id != end).count();
+        let log_probs = self.log_probs.get(1..last).unwrap_or_default();
+        log_probs.iter().take(count + 1).copied().collect()
+    }
+}
+
 impl Predictor {
-    /// Writes a text of at most `max_tokens` after each prompt that `state` has read; also the
-    /// features `[R, T, D]` of their tokens.
+    /// Writes a text of at most `max_tokens` after each prompt that `state` has read, as
+    /// [`Predictor::with_decoding`] says; also the features `[R, T, D]` of their tokens.
     pub(super) fn write(
         &self,
         state: LanguageState,
         max_tokens: usize,
     ) -> (Vec<WrittenText>, Tensor<3>) {
-        let language = self.model.language();
-        let generated = greedy(language, state, max_tokens);
-        let scores = floats(generated.scores(&language.vocabulary()));
-        let Generated { tokens, log_probs, features } = generated;
+        let generated = write(self.model.language(), state, max_tokens, &self.decoding);
+        let Generated { tokens, log_probs, scores, features } = generated;
         let length = tokens.dims()[1].max(1);
-        let (ids, log_probs) = (integers(tokens), floats(log_probs));
+        let (ids, log_probs, scores) = (integers(tokens), floats(log_probs), floats(scores));
         let texts = ids.chunks(length).zip(log_probs.chunks(length)).zip(scores);
         let text = |((ids, log_probs), score): ((&[i64], &[f32]), f32)| WrittenText {
             ids: ids.to_vec(),

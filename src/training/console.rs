@@ -35,7 +35,13 @@ impl Console {
 
     /// A line about the validation split.
     pub fn validation(&self, record: &ValidationRecord) {
-        let parts = parts(record.text_loss, record.point_loss, record.overlap_loss);
+        let parts = parts([
+            ("text", record.text_loss),
+            ("point", record.point_loss),
+            ("overlap", record.overlap_loss),
+            ("detection", record.detection_loss.map(|loss| loss.total)),
+            ("mask", record.mask.map(|mask| mask.loss)),
+        ]);
         print_line(&format!(
             "step {:>6} validation {:<8} loss {:.4}{parts}",
             record.step,
@@ -56,7 +62,13 @@ impl Console {
             self.max_steps,
             record.task.name(),
             record.loss,
-            parts(record.text_loss, record.point_loss, record.overlap_loss),
+            parts([
+                ("text", record.text_loss),
+                ("point", record.point_loss),
+                ("overlap", record.overlap_loss),
+                ("detection", record.detection_loss.map(|loss| loss.total)),
+                ("mask", record.mask.map(|mask| mask.loss)),
+            ]),
             record.gradient_norm,
             record.learning_rate,
             record.samples_per_second,
@@ -71,11 +83,12 @@ fn print_line(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-fn parts(text: Option<f64>, point: Option<f64>, overlap: Option<f64>) -> String {
-    let part = |name: &str, loss: Option<f64>| {
+/// The losses that there are, each with its name.
+fn parts<const N: usize>(losses: [(&str, Option<f64>); N]) -> String {
+    let part = |(name, loss): (&str, Option<f64>)| {
         loss.map_or(String::new(), |loss| format!(" {name} {loss:.4}"))
     };
-    part("text", text) + &part("point", point) + &part("overlap", overlap)
+    losses.map(part).concat()
 }
 
 /// `m:ss`, or `h:mm:ss`.
@@ -97,6 +110,7 @@ pub fn resident_memory() -> Option<usize> {
 mod tests {
     use super::*;
     use crate::data::sample::Task;
+    use crate::training::mask_losses::MaskMeasures;
 
     #[test]
     fn a_line_says_what_a_user_looks_for() {
@@ -108,6 +122,8 @@ mod tests {
             text_loss: Some(1.25),
             point_loss: Some(0.05),
             overlap_loss: None,
+            detection_loss: None,
+            mask: None,
             gradient_norm: 2.0,
             learning_rate: 1e-3,
             samples_per_second: 100.0,
@@ -122,6 +138,10 @@ mod tests {
         let locate = StepRecord { text_loss: None, overlap_loss: Some(0.5), ..record };
         let line = console.line(&locate, Duration::ZERO, None);
         assert!(!line.contains("text") && line.contains("point 0.0500 overlap 0.5000"), "{line}");
+        let mask = MaskMeasures { loss: 2.5, focal: 0.1, dice: 0.4, iou: 0.1 };
+        let masked = StepRecord { mask: Some(mask), ..locate };
+        let line = console.line(&masked, Duration::ZERO, None);
+        assert!(line.contains("overlap 0.5000 mask 2.5000 |g|"), "{line}");
         assert_eq!(clock(Duration::from_secs(3 * 3600 + 125)), "3:02:05");
     }
 }

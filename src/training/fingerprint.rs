@@ -35,7 +35,7 @@ impl Fingerprint {
     /// # Errors
     /// [`Error::Io`] where it cannot be read.
     pub fn of(file: &Path) -> Result<Self> {
-        let file = file.canonicalize().map_err(Error::io("read", file))?;
+        let file = absolute(file)?;
         let (bytes, modified) = size_and_time(&file)?;
         let fnv1a = hash(&file)?;
         Ok(Self { file, bytes, modified, fnv1a })
@@ -54,6 +54,18 @@ impl Fingerprint {
         let same_time = modified.is_some() && modified == self.modified;
         Ok(same_time || hash(&self.file)? == self.fnv1a)
     }
+}
+
+/// The file by the name that it has where it is. A link is not followed to the end: in the caches of
+/// downloads names are links, and what they lead to has neither a name that says what it is nor the
+/// shards of an index beside it.
+fn absolute(file: &Path) -> Result<PathBuf> {
+    let folder = match file.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let folder = folder.canonicalize().map_err(Error::io("read", file))?;
+    Ok(file.file_name().map_or(folder.clone(), |name| folder.join(name)))
 }
 
 fn size_and_time(file: &Path) -> Result<(u64, Option<u64>)> {
@@ -83,6 +95,21 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_keeps_its_own_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let blob = directory.path().join("85944171f73967e8");
+        fs::write(&blob, "foobar").unwrap();
+        let link = directory.path().join("model.safetensors");
+        std::os::unix::fs::symlink(&blob, &link).unwrap();
+        let found = Fingerprint::of(&link).unwrap();
+        assert_eq!(found.file.file_name(), link.file_name());
+        assert!(found.is_unchanged().unwrap());
+        fs::write(&blob, "foobaz!").unwrap();
+        assert!(!found.is_unchanged().unwrap());
+    }
 
     #[test]
     fn a_copy_is_unchanged_and_other_bytes_of_the_same_size_are_not() {

@@ -62,6 +62,8 @@ fn batch(task: Task, with_traces: bool) -> HostBatch {
         text: [[1, 4, 5, 6, 2], [1, 7, 2, 0, 0], [1, 8, 9, 2, 0], [0; 5]].concat(),
         row_valid: vec![1.0, 1.0, 1.0, 0.0],
         points: (0..4 * 5).flat_map(|i| [0.1, 0.2, 0.5 + i as f32 * 0.02, 0.9]).collect(),
+        seed: 0,
+        masks: None,
     }
 }
 

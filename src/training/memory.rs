@@ -2,8 +2,8 @@
 //!
 //! Weights, gradients and AdamW's two moments are exact. Activations are counted from the sizes of
 //! the blocks: what a backward pass keeps of one, times how many there are. The real peak is some
-//! tens of per cent off either way; `docs/benchmarks.md` compares both. Training does not run the box
-//! decoder and the mask branch, so they have weights but no activations.
+//! tens of per cent off either way; `docs/benchmarks.md` compares both. The activations of the
+//! box decoder and the mask branch are not counted.
 
 use super::parameters::ParameterCount;
 use crate::data::batch::BatchDims;

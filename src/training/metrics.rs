@@ -58,6 +58,28 @@ impl Quantity for PointLoss {
     }
 }
 
+/// Detection loss before its weight.
+#[derive(Clone)]
+pub struct DetectionLoss;
+
+impl Quantity for DetectionLoss {
+    const NAME: &'static str = "Detection loss";
+    fn of(output: &StepOutput) -> Option<f64> {
+        output.detection_loss.map(|loss| loss.total)
+    }
+}
+
+/// Mask loss before its weight.
+#[derive(Clone)]
+pub struct MaskLoss;
+
+impl Quantity for MaskLoss {
+    const NAME: &'static str = "Mask loss";
+    fn of(output: &StepOutput) -> Option<f64> {
+        output.mask.map(|mask| mask.loss)
+    }
+}
+
 /// Norm of all gradients together.
 #[derive(Clone)]
 pub struct GradientNorm;

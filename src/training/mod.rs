@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod console;
+pub mod detection;
 pub mod dry_run;
 pub mod fingerprint;
 pub mod frozen;
@@ -10,6 +11,7 @@ pub mod frozen_record;
 mod gradient_tests;
 pub mod gradients;
 pub mod learning_rates;
+pub mod mask_losses;
 pub mod memory;
 pub mod metrics;
 pub mod optimizer;

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::detection::DetectionMeasure;
+use super::mask_losses::MaskMeasures;
 use crate::data::sample::Task;
 use crate::error::{Error, Result};
 
@@ -35,6 +37,13 @@ pub struct StepRecord {
     /// Overlap loss before its weight; `None` where the task has none or it weighs nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap_loss: Option<f64>,
+    /// Detection loss before its weight, and its parts; `None` where the task has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detection_loss: Option<DetectionMeasure>,
+    /// Mask loss and its parts, `mask_loss`, `mask_focal_loss`, `mask_dice_loss`, `mask_iou_loss`; absent
+    /// where the task has none.
+    #[serde(flatten)]
+    pub mask: Option<MaskMeasures>,
     /// Norm of all gradients together, before clipping.
     pub gradient_norm: f64,
     /// Learning rate of the step.
@@ -61,6 +70,12 @@ pub struct ValidationRecord {
     /// Overlap loss before its weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap_loss: Option<f64>,
+    /// Detection loss before its weight, and its parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detection_loss: Option<DetectionMeasure>,
+    /// Mask loss and its parts.
+    #[serde(flatten)]
+    pub mask: Option<MaskMeasures>,
 }
 
 /// Appends records to `metrics.jsonl`, each as soon as it is known.
@@ -149,6 +164,8 @@ mod tests {
             text_loss: None,
             point_loss: Some(0.25),
             overlap_loss: None,
+            detection_loss: None,
+            mask: None,
             gradient_norm: 1.0,
             learning_rate: 1e-3,
             samples_per_second: 10.0,
@@ -171,6 +188,21 @@ mod tests {
         log.append(&record(4)).unwrap();
         let steps: Vec<_> = read(&path).unwrap().iter().map(Record::step).collect();
         assert_eq!(steps, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn the_parts_of_the_mask_loss_are_keys_of_their_own_where_there_are_any() {
+        let Record::Step(plain) = record(1) else { unreachable!() };
+        let text = serde_json::to_string(&plain).unwrap();
+        assert!(!text.contains("mask"), "{text}");
+        assert_eq!(serde_json::from_str::<StepRecord>(&text).unwrap(), plain);
+        let mask = MaskMeasures { loss: 2.5, focal: 0.0625, dice: 0.75, iou: 0.5 };
+        let masked = Record::Step(StepRecord { mask: Some(mask), ..plain });
+        let text = serde_json::to_string(&masked).unwrap();
+        let parts =
+            r#""mask_loss":2.5,"mask_focal_loss":0.0625,"mask_dice_loss":0.75,"mask_iou_loss":0.5"#;
+        assert!(text.contains(parts), "{text}");
+        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), masked);
     }
 
     #[test]

@@ -7,10 +7,11 @@ use crate::error::{Error, Result};
 use crate::experiment::{self, Experiment};
 
 /// Keys that change nothing of what is learnt; tables with everything in them.
-const MAY_CHANGE: [&str; 6] = [
+const MAY_CHANGE: [&str; 7] = [
     "device",
     "output",
     "evaluation",
+    "decoding",
     "training.keep_checkpoints",
     "training.prefetch_batches",
     "training.validation_batches",

@@ -20,7 +20,10 @@ use burn::train::{
 use super::checkpoint::{self, CheckpointState, Checkpoints, ModelPart};
 use super::console::Console;
 use super::frozen_record::FrozenRecord;
-use super::metrics::{GradientNorm, PointLoss, QuantityMetric, TextLoss, Throughput, TotalLoss};
+use super::metrics::{
+    DetectionLoss, GradientNorm, MaskLoss, PointLoss, QuantityMetric, TextLoss, Throughput,
+    TotalLoss,
+};
 use super::record::RecordLog;
 use super::renderer::Silent;
 use super::run_directory::{RunDirectory, write_atomically};
@@ -94,14 +97,16 @@ pub enum Outcome {
 /// and `resume` is not set; [`Error::Compute`] where a loss is not finite.
 pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     frozen::check(experiment)?;
-    for (part, is_there) in
-        [("boxes", experiment.model.boxes.is_some()), ("masks", experiment.model.masks.is_some())]
-    {
-        if is_there {
-            tracing::warn!("model.{part} is not trained: it stays as it starts");
-        }
+    if experiment.model.boxes.is_some() && !experiment.detects() {
+        tracing::warn!("model.boxes stays as it starts: no source has the task \"detect\"");
+    }
+    if experiment.model.masks.is_some() && !experiment.teaches_masks() {
+        tracing::warn!("model.masks stays as it starts: no source has `masks = true`");
     }
     let device = sources::seeded_device(experiment)?.autodiff();
+    if !options.resume {
+        weights::ensure(experiment)?;
+    }
     let (run, state) = open_directory(experiment, options)?;
     sources::ensure_shapes(&experiment.data)?;
     let train = sources::load_split(&experiment.data, &experiment.data.splits.train)?;
@@ -309,6 +314,18 @@ impl Launch<'_> {
             )
             .num_epochs(first.unwrap_or(0) + span.num_checkpoints())
             .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)));
+        let training = match experiment.teaches_masks() {
+            true => training
+                .metric_train_numeric(QuantityMetric::<MaskLoss>::new())
+                .metric_valid_numeric(QuantityMetric::<MaskLoss>::new()),
+            false => training,
+        };
+        let training = match experiment.detects() {
+            true => training
+                .metric_train_numeric(QuantityMetric::<DetectionLoss>::new())
+                .metric_valid_numeric(QuantityMetric::<DetectionLoss>::new()),
+            false => training,
+        };
         let training = match first {
             Some(number) => training.checkpoint(number),
             None => training,

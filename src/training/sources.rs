@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::experiment::schema::DataConfig;
 use crate::model::language::LanguageConfig;
+use crate::weights::hub::{self, Wanted};
 
 /// Makes the `shapes` world of the experiment, if it has one and it is not there yet.
 ///
@@ -42,12 +43,12 @@ pub fn load_split(data: &DataConfig, split: &str) -> Result<Vec<Source>> {
 /// Reads the tokenizer of the experiment, or trains one on texts and prompts of the training split.
 ///
 /// # Errors
-/// What [`Tokenizer::from_file`] and [`Tokenizer::train`] find; [`Error::Format`] or
+/// What [`hub::locate`], [`Tokenizer::from_file`] and [`Tokenizer::train`] find; [`Error::Format`] or
 /// [`Error::Usage`] where the language model is said to have fewer words than the tokenizer.
 pub fn tokenizer(experiment: &Experiment, train: &[Source]) -> Result<Tokenizer> {
     let data = &experiment.data;
     let tokenizer = match &data.tokenizer.file {
-        Some(file) => Tokenizer::from_file(file)?,
+        Some(file) => Tokenizer::from_file(hub::locate(file, Wanted::Tokenizer)?)?,
         None => trained_tokenizer(data, train)?,
     };
     check_table(experiment, tokenizer.vocabulary().size)?;

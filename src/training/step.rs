@@ -3,16 +3,19 @@
 use std::panic::resume_unwind;
 use std::thread;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, ExecutionError, Tensor};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 
+use super::detection::{DetectionMeasure, DetectionTerms};
 use super::gradients::{gradient_norm, scale_gradients};
+use super::mask_losses::MaskMeasures;
 pub use super::training_model::TrainingModel;
 use crate::data::batch::{Batch, HostBatch};
 use crate::data::sample::Task;
 use crate::model::heads::points::to_pixels;
+use crate::model::loss::mask::{MaskLossConfig, MaskLosses};
 use crate::model::loss::overlap::overlap_loss;
 use crate::model::loss::point::{
     PointDistance, PointUnit, TokenSelection, point_loss, select_tokens,
@@ -30,6 +33,10 @@ pub struct Losses {
     pub point: Option<Tensor<1>>,
     /// Overlap loss before its weight, `[1]`; `None` where the task has none or it weighs nothing.
     pub overlap: Option<Tensor<1>>,
+    /// Detection losses before the weight of all; `None` where the task has none.
+    pub detection: Option<DetectionTerms>,
+    /// Parts of the mask loss; `None` where the batch has no masks or they weigh nothing.
+    pub mask: Option<MaskLosses>,
 }
 
 /// What a step measured.
@@ -45,6 +52,10 @@ pub struct StepOutput {
     pub point_loss: Option<f64>,
     /// Overlap loss before its weight.
     pub overlap_loss: Option<f64>,
+    /// Detection loss before its weight, and its parts.
+    pub detection_loss: Option<DetectionMeasure>,
+    /// Mask loss and its parts.
+    pub mask: Option<MaskMeasures>,
     /// Norm of all gradients together, before clipping; 0 without a backward pass.
     pub gradient_norm: f64,
     /// Images in the batch.
@@ -62,30 +73,42 @@ impl ItemLazy for StepOutput {
 
 impl TrainingModel {
     /// The losses that the task of a batch has: narratives learn text and points, descriptions text,
-    /// expressions points (`spec/losses.md` §5).
-    pub fn losses(&self, batch: Batch) -> Losses {
+    /// expressions points and, where they come with them, masks; detections boxes and the captions of those
+    /// that are found (`spec/losses.md` §5).
+    pub fn losses(&self, mut batch: Batch) -> Losses {
         let task = batch.task;
         let images = self.model.encode(batch.images.clone(), batch.padding_mask.clone());
-        let features = self.model.text_features(&images, batch.rows.clone());
+        let detection = match task {
+            Task::Detect => self.detect(&images, &mut batch),
+            Task::Narrate | Task::Describe | Task::Locate => None,
+        };
+        let rows = batch.rows.clone();
+        let visual = self.model.visual_tokens(&images, rows.prompt_boxes, rows.scope);
+        let features = self.model.read_text(visual.clone(), rows.context, rows.text);
         let text = || self.text_loss(&batch, features.clone());
         let places = |selection| self.places(&batch, features.clone(), selection);
         let (text, places) = match task {
             Task::Narrate => (Some(text()), places(TokenSelection::Words)),
-            Task::Describe => (Some(text()), None),
+            Task::Describe | Task::Detect => (Some(text()), None),
             Task::Locate => (None, places(TokenSelection::LastWord)),
         };
         let distance = self.losses.point.distance;
         let point = places.clone().map(|places| places.distance(distance));
         let has_overlap = task == Task::Locate && self.losses.overlap.weight > 0.0;
         let overlap = places.filter(|_| has_overlap).map(Places::overlap);
+        let mask = self.mask_losses(&batch, &images, visual, features.clone());
+        let mask_total = mask.as_ref().map(|mask| mask.total(&self.losses.mask));
         let weighted = |loss: &Option<Tensor<1>>, weight: f64| match loss {
             Some(loss) => loss.clone() * weight,
             None => Tensor::zeros([1], &features.device()),
         };
+        let detection_loss = detection.as_ref().map(|terms| terms.total.clone());
         let total = weighted(&text, self.losses.text.weight)
             + weighted(&point, self.losses.point.weight)
-            + weighted(&overlap, self.losses.overlap.weight);
-        Losses { total, text, point, overlap }
+            + weighted(&overlap, self.losses.overlap.weight)
+            + weighted(&detection_loss, self.losses.detection.weight)
+            + weighted(&mask_total, self.losses.mask.weight);
+        Losses { total, text, point, overlap, detection, mask }
     }
 
     /// `features`: `[B, N, L, D]`
@@ -124,7 +147,7 @@ impl TrainingModel {
     }
 
     /// Where the model is.
-    fn device(&self) -> Device {
+    pub(super) fn device(&self) -> Device {
         self.devices().into_iter().next().unwrap_or_default()
     }
 }
@@ -151,17 +174,19 @@ impl Places {
 }
 
 impl Losses {
-    /// Reads the losses back.
-    fn measure(&self, task: Task, num_images: usize, gradient_norm: f64) -> StepOutput {
+    /// Reads the losses of a batch back; `masks` has the weights of the parts of the mask loss.
+    fn measure(&self, batch: &HostBatch, masks: &MaskLossConfig) -> StepOutput {
         let read = |loss: Tensor<1>| f64::from(loss.into_scalar::<f32>());
         StepOutput {
-            task,
+            mask: self.mask.as_ref().map(|mask| MaskMeasures::of(mask, masks)),
+            task: batch.task,
             loss: read(self.total.clone()),
             text_loss: self.text.clone().map(read),
             point_loss: self.point.clone().map(read),
             overlap_loss: self.overlap.clone().map(read),
-            gradient_norm,
-            num_images,
+            detection_loss: self.detection.as_ref().map(DetectionTerms::measure),
+            gradient_norm: 0.0,
+            num_images: batch.dims.images,
             samples_per_second: 0.0,
         }
     }
@@ -175,22 +200,22 @@ impl TrainingModel {
     fn part(&self, batch: &HostBatch) -> PartResult {
         let losses = self.losses(batch.to_device(&self.device()));
         let gradients = GradientsParams::from_grads(losses.total.backward(), self);
-        (gradients, losses.measure(batch.task, batch.dims.images, 0.0))
+        (gradients, losses.measure(batch, &self.losses.mask))
     }
 
     /// All parts of a batch, at the same time where there are several. Each has leaves of its own:
     /// graphs that share leaves are one graph to Burn, and two threads on one graph can wait for each
-    /// other for ever (`docs/burn-issues.md`, 4).
+    /// other for ever (`docs/burn-issues.md`, 4). Burn's own `fork` would leave a node of every copy
+    /// on parameters that get no gradient, and the search for such nodes slows every step (6).
     fn parts(&self, batch: &HostBatch) -> Vec<PartResult> {
         let parts = batch.split(self.parallel_parts);
         match parts.as_slice() {
             [whole] => vec![self.part(whole)],
             parts => thread::scope(|scope| {
-                let device = self.device();
                 let threads: Vec<_> = parts
                     .iter()
                     .map(|part| {
-                        let replica = self.clone().fork(&device);
+                        let replica = self.clone().map(&mut OwnLeaves);
                         scope.spawn(move || replica.part(part))
                     })
                     .collect();
@@ -221,6 +246,16 @@ impl TrainingModel {
     }
 }
 
+/// Makes every parameter the leaf of a graph of its own.
+struct OwnLeaves;
+
+impl ModuleMapper for OwnLeaves {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        // Whether a gradient is wanted stays as it is.
+        param.map(Tensor::detach)
+    }
+}
+
 /// The mean over parts, each of which had a mean of its own.
 fn mean_output(task: Task, parts: &[StepOutput], gradient_norm: f64) -> StepOutput {
     let mean = |value: fn(&StepOutput) -> Option<f64>| {
@@ -233,6 +268,10 @@ fn mean_output(task: Task, parts: &[StepOutput], gradient_norm: f64) -> StepOutp
         text_loss: mean(|part| part.text_loss),
         point_loss: mean(|part| part.point_loss),
         overlap_loss: mean(|part| part.overlap_loss),
+        detection_loss: DetectionMeasure::weighted_mean(
+            parts.iter().map(|part| (part.detection_loss, 1.0)),
+        ),
+        mask: MaskMeasures::mean(parts.iter().map(|part| (part.mask, 1.0))),
         gradient_norm,
         num_images: parts.iter().map(|part| part.num_images).sum(),
         samples_per_second: 0.0,
@@ -255,7 +294,8 @@ impl InferenceStep for TrainingModel {
     type Output = StepOutput;
 
     fn step(&self, batch: HostBatch) -> StepOutput {
-        self.losses(batch.to_device(&self.device())).measure(batch.task, batch.dims.images, 0.0)
+        let losses = self.losses(batch.to_device(&self.device()));
+        losses.measure(&batch, &self.losses.mask)
     }
 }
 
@@ -303,6 +343,8 @@ mod tests {
             text: [1, 5, 6, 2].repeat(2),
             row_valid: vec![1.0; 2],
             points: vec![0.25; 2 * 4 * 4],
+            seed: 0,
+            masks: None,
         }
     }
 

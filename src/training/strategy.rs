@@ -20,6 +20,8 @@ use burn::train::{
 
 use super::checkpoint::Checkpoints;
 use super::console::Console;
+use super::detection::DetectionMeasure;
+use super::mask_losses::MaskMeasures;
 use super::record::{Record, RecordLog, StepRecord, ValidationRecord};
 use super::step::{StepOutput, TrainingModel};
 use super::terminal::restore_ctrl_c;
@@ -238,6 +240,8 @@ impl Fit<'_> {
             text_loss: output.text_loss,
             point_loss: output.point_loss,
             overlap_loss: output.overlap_loss,
+            detection_loss: output.detection_loss,
+            mask: output.mask,
             gradient_norm: output.gradient_norm,
             learning_rate: rate.base(),
             samples_per_second: output.samples_per_second,
@@ -307,6 +311,7 @@ fn summarise(step: usize, task: Task, outputs: &[&StepOutput]) -> Option<Validat
             });
         (count > 0.0).then(|| sum / count)
     };
+    let masks = outputs.iter().map(|output| (output.mask, output.num_images as f64));
     Some(ValidationRecord {
         step,
         task,
@@ -314,6 +319,10 @@ fn summarise(step: usize, task: Task, outputs: &[&StepOutput]) -> Option<Validat
         text_loss: mean(|output| output.text_loss),
         point_loss: mean(|output| output.point_loss),
         overlap_loss: mean(|output| output.overlap_loss),
+        detection_loss: DetectionMeasure::weighted_mean(
+            outputs.iter().map(|output| (output.detection_loss, output.num_images as f64)),
+        ),
+        mask: MaskMeasures::mean(masks),
     })
 }
 

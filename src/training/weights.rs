@@ -13,6 +13,7 @@ use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::model::pixel_llm::PixelLlm;
+use crate::weights::hub::{self, Wanted};
 use crate::weights::import::{self, ImportOptions, Imported};
 use crate::weights::load::parameter_shapes;
 
@@ -50,6 +51,20 @@ pub fn write(path: &Path, model: &PixelLlm, only: Option<&BTreeSet<String>>) -> 
     fs::rename(&beside, path).map_err(Error::io("write", path))
 }
 
+/// Finds, or downloads, what the experiment names on Hugging Face, so that what cannot be had is said
+/// before anything is begun.
+///
+/// # Errors
+/// What [`hub::locate`] finds.
+pub fn ensure(experiment: &Experiment) -> Result<()> {
+    let weights = experiment.weights.iter().map(|file| (&file.file, Wanted::Weights));
+    let tokenizer = experiment.data.tokenizer.file.iter().map(|file| (file, Wanted::Tokenizer));
+    for (file, wanted) in weights.chain(tokenizer).filter(|(file, _)| hub::is_name(file)) {
+        hub::locate(file, wanted)?;
+    }
+    Ok(())
+}
+
 /// Loads the files that modules of `experiment` start from into `model`, and says what became of each.
 ///
 /// # Errors
@@ -59,7 +74,8 @@ pub fn import(experiment: &Experiment, model: &mut PixelLlm) -> Result<Vec<Impor
     for file in &experiment.weights {
         let options =
             ImportOptions { layout: file.layout.as_deref(), strict: file.strict, only: None };
-        let imported = import::into_model(&file.file, &experiment.model, model, &options)?;
+        let path = hub::locate(&file.file, Wanted::Weights)?;
+        let imported = import::into_model(&path, &experiment.model, model, &options)?;
         let (name, layout, report) = (file.file.display(), imported.layout, &imported.report);
         tracing::info!("weights {name} ({layout}): {report}");
         all.push(imported);

@@ -103,16 +103,20 @@ impl DecoderSettings {
                 count: self.roi_post_nms_num_detections,
                 ..DetectionConfig::default()
             },
-            loss: DetectionLossConfig {
-                heatmap_weight: self.hm_weight,
-                distance_weight: self.reg_weight,
-                ..DetectionLossConfig::default()
-            },
             caption_iou: self.match_gt_thresh,
             ..BoxDecoderConfig::default()
         };
         buildable(vectors, &config.validate())?;
         Ok(config)
+    }
+
+    /// Weights of the losses.
+    pub(super) fn losses(&self) -> DetectionLossConfig {
+        DetectionLossConfig {
+            heatmap_weight: self.hm_weight,
+            distance_weight: self.reg_weight,
+            ..DetectionLossConfig::default()
+        }
     }
 
     /// An error unless training looks at every proposal and annotated box, so that nothing is drawn.
@@ -153,8 +157,9 @@ pub(super) fn whole(vectors: &Vectors, device: &Device) -> Result<Vec<Produced>>
     let mut decoder = config.init(channels, canvas, &training);
     vectors.load_parts(&mut decoder, &PARTS.map(|part| (part.map, part.theirs, part.ours)))?;
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let step = decoder.forward_train(map(&training)?, &annotated, &mut rng);
-    let loss = step.losses.total(&config.loss);
+    let losses = settings.losses();
+    let step = decoder.forward_train(map(&training)?, &annotated, &losses.focal, &mut rng);
+    let loss = step.losses.total(&losses);
     produced.push(Produced::float("train.det_loss", loss.clone(), Tolerance::LOSS));
     produced.extend(training_outputs("train.", &step, device));
     let names = &settings.grad_norm_param_order;

@@ -78,10 +78,9 @@ fn greedy(table: &Tensor<4>, vocabulary: &Vocabulary, device: &Device) -> Vec<Pr
     let language = TableLanguage::new(table, 1);
     // The language has no features.
     let read = |tokens| (language.read(tokens), Tensor::zeros([rows, 1, 1], device));
-    let generated = write_by(read, most_probable, rows, length, vocabulary, device);
-    let scores = generated.scores(vocabulary);
+    let generated = write_by(read, most_probable, true, rows, length, vocabulary, device);
     vec![
-        Produced::float("greedy.log_probs", scores, Tolerance::FEATURES),
+        Produced::float("greedy.log_probs", generated.scores, Tolerance::FEATURES),
         Produced::integers("greedy.tokens", generated.tokens),
     ]
 }
@@ -93,6 +92,7 @@ fn beam_config(name: &str) -> Option<BeamConfig> {
         beams: numbers.next()?.parse().ok()?,
         candidates_per_beam: numbers.next()?.parse().ok()?,
         length_penalty: numbers.next()?.parse().ok()?,
+        suppress_repeats: false,
     };
     config.validate().is_empty().then_some(config)
 }

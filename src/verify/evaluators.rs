@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::compare::{Comparison, Tolerance};
 use crate::error::Result;
 use crate::geometry::BoundingBox;
+use crate::metrics::meteor::Meteor;
 
 /// Metrics.
 const METRIC: Tolerance = Tolerance::Close { absolute: 1e-6, relative: 0.0 };
@@ -25,11 +26,11 @@ struct Example<P, T> {
 }
 
 /// Every expected value of the folder.
-pub(super) fn all(folder: &Path) -> Result<Vec<Comparison>> {
+pub(super) fn all(folder: &Path, meteor: Option<&Meteor>) -> Result<Vec<Comparison>> {
     let mut comparisons = points::compare(folder)?;
-    comparisons.extend(dense_captions::compare(folder)?);
+    comparisons.extend(dense_captions::compare(folder, meteor)?);
     comparisons.extend(referring::compare(folder)?);
-    comparisons.extend(located_captions::compare(folder)?);
+    comparisons.extend(located_captions::compare(folder, meteor)?);
     Ok(comparisons)
 }
 

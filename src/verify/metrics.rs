@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::metrics::bleu::bleu;
 use crate::metrics::cider::cider;
 use crate::metrics::coco::{CaptionScore, Captions};
+use crate::metrics::meteor::Meteor;
 use crate::metrics::penn_treebank::tokenize;
 use crate::metrics::rouge::rouge_l;
 
@@ -56,13 +57,13 @@ struct Expected {
 
 /// `caption_metrics`: the tokens of every caption, and the scores of the set and of every image. Scores
 /// are of the reference's tokens, so that each part is checked by itself.
-pub(super) fn captions(folder: &Path) -> Result<Vec<Comparison>> {
+pub(super) fn captions(folder: &Path, meteor: Option<&Meteor>) -> Result<Vec<Comparison>> {
     let annotations: Annotations = json::read(folder, "annotations.json")?;
     let results: Vec<Caption> = json::read(folder, "results.json")?;
     let tokenized: Tokenized = json::read(folder, "tokenized.json")?;
     let expected: Expected = json::read(folder, "expected_scores.json")?;
     let mut comparisons = tokens(&annotations.annotations, &results, &tokenized);
-    comparisons.extend(scores(&annotations.images, &tokenized, &expected));
+    comparisons.extend(scores(&annotations.images, &tokenized, &expected, meteor));
     Ok(comparisons)
 }
 
@@ -97,7 +98,12 @@ fn same(
     Comparison::of_truth(output, problem)
 }
 
-fn scores(images: &[Image], tokenized: &Tokenized, expected: &Expected) -> Vec<Comparison> {
+fn scores(
+    images: &[Image],
+    tokenized: &Tokenized,
+    expected: &Expected,
+    meteor: Option<&Meteor>,
+) -> Vec<Comparison> {
     let mut ids = Vec::new();
     let mut set = Vec::new();
     for Image { id } in images {
@@ -108,7 +114,7 @@ fn scores(images: &[Image], tokenized: &Tokenized, expected: &Expected) -> Vec<C
         }
     }
     let [bleu_1, bleu_2, bleu_3, bleu_4] = bleu(&set);
-    let found: [(&str, CaptionScore); 6] = [
+    let mut found: Vec<(&str, CaptionScore)> = vec![
         ("Bleu_1", bleu_1),
         ("Bleu_2", bleu_2),
         ("Bleu_3", bleu_3),
@@ -116,6 +122,7 @@ fn scores(images: &[Image], tokenized: &Tokenized, expected: &Expected) -> Vec<C
         ("ROUGE_L", rouge_l(&set)),
         ("CIDEr", cider(&set)),
     ];
+    found.extend(meteor.map(|meteor| ("METEOR", meteor.score_set(&set))));
     let mut comparisons = Vec::new();
     for (metric, &corpus) in &expected.corpus {
         let name = format!("{metric}, per image");

@@ -51,6 +51,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 
 use crate::error::{Error, Result};
+use crate::metrics::meteor::Meteor;
 use compare::{Comparison, Produced, Verdict};
 use vectors::{Vectors, collect};
 
@@ -90,14 +91,15 @@ const FOLDERS: &[(&str, Component)] = &[
     ("hf_t5", t5::hugging_face),
 ];
 
-/// Compares what is computed from the files of a folder with the expected values there.
-type JsonComponent = fn(&Path) -> Result<Vec<Comparison>>;
+/// Compares what is computed from the files of a folder with the expected values there; METEOR where there
+/// are its files.
+type JsonComponent = fn(&Path, Option<&Meteor>) -> Result<Vec<Comparison>>;
 
 /// Plain data in, plain data out: folders of JSON, by what their name begins with.
 const JSON_FOLDERS: &[(&str, JsonComponent)] = &[
     ("caption_metrics", metrics::captions),
     ("evaluators", evaluators::all),
-    ("localized_narratives", narratives::all),
+    ("localized_narratives", |folder, _| narratives::all(folder)),
 ];
 
 /// What became of one file.
@@ -182,15 +184,15 @@ fn json_component(path: &Path) -> Option<JsonComponent> {
     known.map(|(_, component)| *component)
 }
 
-/// Runs the component of one file on `device`.
-pub fn check(path: &Path, device: &Device) -> Checked {
+/// Runs the component of one file on `device`; without `meteor`, its scores are not implemented.
+pub fn check(path: &Path, device: &Device, meteor: Option<&Meteor>) -> Checked {
     let checked = |component: &str, outcome| Checked {
         path: path.to_path_buf(),
         component: component.to_string(),
         outcome,
     };
     if let Some(component) = json_component(path) {
-        let outcome = component(path).map_or_else(Outcome::Failed, Outcome::Compared);
+        let outcome = component(path, meteor).map_or_else(Outcome::Failed, Outcome::Compared);
         return checked(&vectors::name(path), outcome);
     }
     let vectors = match Vectors::open(path) {

@@ -159,7 +159,7 @@ fn tokens(
             said.filter(|(said, during)| !said.utterance.trim().is_empty() && during.is_located());
         let located = used.map(|(_, during)| {
             let [x0, y0, x1, y1] = of(during).map(|v| v as f32);
-            LocatedSpan { span: None, bounds: BoundingBox::new(x0, y0, x1, y1), points: vec![] }
+            LocatedSpan::new(None, BoundingBox::new(x0, y0, x1, y1))
         });
         let aligned = Alignment::Rank.align(&located.collect::<Vec<_>>(), &offsets);
         aligned.into_iter().map(|place| in_pixels(place, width, height)).collect()

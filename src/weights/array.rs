@@ -62,6 +62,13 @@ impl Array {
         Self { shape, values }
     }
 
+    /// The first `count` of the first axis.
+    pub fn first(mut self, count: usize) -> Self {
+        self.values.truncate(count * self.shape[1..].iter().product::<usize>());
+        self.shape[0] = count;
+        self
+    }
+
     /// With an axis reversed.
     pub fn reverse(self, axis: usize) -> Self {
         let inner: usize = self.shape[axis + 1..].iter().product();
@@ -162,6 +169,8 @@ mod tests {
     fn parts_and_reversals() {
         let third = counting(&[6, 2]).part(2, 3);
         assert_eq!((third.shape, third.values), (vec![2, 2], vec![8.0, 9.0, 10.0, 11.0]));
+        let first = counting(&[4, 2]).first(3);
+        assert_eq!((first.shape, first.values), (vec![3, 2], vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0]));
         let reversed = counting(&[2, 2, 2]).reverse(1);
         assert_eq!(reversed.values, [2.0, 3.0, 0.0, 1.0, 6.0, 7.0, 4.0, 5.0]);
     }

@@ -140,19 +140,25 @@ fn read_index(path: &Path) -> Result<Index> {
 /// The file that a folder is opened for.
 fn file_in(folder: &Path) -> Result<PathBuf> {
     let entries = fs::read_dir(folder).map_err(Error::io("read", folder))?;
-    let mut candidates: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            let name = path.to_string_lossy();
-            name.ends_with(&format!(".safetensors{INDEX_SUFFIX}"))
-                || name.ends_with("model.safetensors")
-        })
-        .collect();
-    // An index comes before a single file: `model.safetensors.index.json` is the longer name.
-    candidates.sort_by_key(|path| std::cmp::Reverse(path.as_os_str().len()));
-    candidates.into_iter().next().ok_or_else(|| {
+    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
+    let names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    chosen(&names).map(|name| folder.join(name)).ok_or_else(|| {
         let problem = "the folder has no `model.safetensors` and no `*.safetensors.index.json`";
         Error::format(folder, problem, "Name the file itself.")
+    })
+}
+
+/// The one of the files of a folder that holds its weights, or the index of them.
+pub(super) fn chosen<'a>(files: &[&'a str]) -> Option<&'a str> {
+    let is_weights = |name: &&str| {
+        name.ends_with(&format!(".safetensors{INDEX_SUFFIX}"))
+            || name.ends_with("model.safetensors")
+    };
+    let candidates = files.iter().copied().filter(|name| !name.contains('/')).filter(is_weights);
+    // What has the plain name comes first, and an index before a single file.
+    candidates.min_by_key(|name| {
+        (!name.starts_with("model."), name.ends_with("model.safetensors"), *name)
     })
 }
 

@@ -11,8 +11,9 @@ use super::file::TensorFile;
 use super::layout::{self, Fitted, LAYOUTS};
 use super::load::{self, LoadReport};
 use super::name_map::Target;
+use super::t5_config::{Difference, PublishedT5};
 use crate::error::{Error, Result};
-use crate::model::language::{LanguageModel, Vocabulary};
+use crate::model::language::{LanguageConfig, LanguageModel, Vocabulary};
 use crate::model::pixel_llm::{PixelLlm, PixelLlmConfig};
 use crate::model::vision::Resampling;
 
@@ -20,6 +21,9 @@ use crate::model::vision::Resampling;
 const WORDS: [&str; 2] = [GIT_WORDS, T5_WORDS];
 const GIT_WORDS: &str = "language.Git.words.weight";
 const T5_WORDS: &str = "language.T5.t5.words.weight";
+
+/// The layout that a `config.json` beside a file speaks about.
+const T5_LAYOUT: &str = "hf-t5";
 
 /// How a file is read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -80,6 +84,7 @@ fn read(
     options: &ImportOptions<'_>,
 ) -> Result<Imported> {
     check_words(file, fitted, model)?;
+    check_config(file, fitted, config)?;
     let scope: Vec<&str> = fitted.components.iter().map(|component| component.ours).collect();
     let resampling = |parameter: &str| resampling(config, parameter);
     let wanted = |target: &Target| options.only.is_none_or(|only| only.contains(&target.path));
@@ -146,6 +151,28 @@ fn check_words(file: &TensorFile, fitted: &Fitted, model: &PixelLlm) -> Result<(
         help += &format!(", and set model.language.num_words to {rows}");
     }
     Err(Error::format(&file.path, problem, help + "."))
+}
+
+/// Refuses a T5 whose `config.json`, beside it, says that it computes something else than the model
+/// does, where no shape would show it.
+fn check_config(file: &TensorFile, fitted: &Fitted, config: &PixelLlmConfig) -> Result<()> {
+    let path = file.path.with_file_name("config.json");
+    let LanguageConfig::T5(language) = &config.language else { return Ok(()) };
+    if fitted.layout.name != T5_LAYOUT || !path.is_file() {
+        return Ok(());
+    }
+    let Some(published) = PublishedT5::read(&path)? else { return Ok(()) };
+    let differences = published.silent_differences(language);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<_> = differences
+        .iter()
+        .map(|Difference { key, problem }| format!("\n  model.language.{key} {problem}"))
+        .collect();
+    let problem = format!("the model is another than the one it describes:{}", lines.concat());
+    let help = "Set model.language.config to this file, and leave these keys out.";
+    Err(Error::format(path, problem, help))
 }
 
 /// Rows of the table of words, where the file has one of `tables`.

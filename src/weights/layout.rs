@@ -2,7 +2,7 @@
 
 use super::file::TensorFile;
 use super::name_map::{CompiledMap, Dialect, Kind, NameMap, Target};
-use super::{boxes, eva, git, masks, points, prompt, sam, t5};
+use super::{bert, boxes, eva, git, masks, points, prompt, sam, t5};
 
 /// A module of a checkpoint.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +30,9 @@ pub struct Layout {
 
 /// What a state dict is kept under in many PyTorch files, or nothing.
 const TORCH_PREFIXES: &[&str] = &["", "model.", "module.", "state_dict.", "model.module."];
+
+/// What BERT's embeddings are kept under.
+const BERT_PREFIXES: &[&str] = &["", "bert.", "model.bert.", "module.bert."];
 
 /// Our own format: names are paths in the whole model.
 const OURS: NameMap =
@@ -138,6 +141,28 @@ pub const LAYOUTS: &[Layout] = &[
         prefixes: TORCH_PREFIXES,
         components: &[Component { theirs: "", ours: "language.T5.t5.", map: &t5::HUGGING_FACE }],
     },
+    Layout {
+        name: "hf-bert",
+        about: "the embeddings of BERT of Hugging Face, for the GIT-style decoder",
+        prefixes: BERT_PREFIXES,
+        components: &[
+            Component {
+                theirs: "embeddings.word_embeddings",
+                ours: "language.Git.words",
+                map: &bert::WORDS,
+            },
+            Component {
+                theirs: "embeddings.position_embeddings",
+                ours: "language.Git.positions",
+                map: &bert::POSITIONS,
+            },
+            Component {
+                theirs: "embeddings.LayerNorm",
+                ours: "language.Git.embedding_norm",
+                map: &bert::NORM,
+            },
+        ],
+    },
 ];
 
 /// A layout with the prefix that a file has.
@@ -204,7 +229,8 @@ pub fn guess(file: &TensorFile) -> Option<Fitted> {
 }
 
 #[cfg(test)]
-mod tests {
+#[allow(clippy::unwrap_used)]
+pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use burn::store::bridge;
@@ -213,22 +239,23 @@ mod tests {
     use super::*;
     use crate::weights::file::Format;
 
-    fn file(names: &[&str]) -> TensorFile {
-        let tensor = |name: &&str| {
+    /// A file of one number under each of `names`.
+    pub(in super::super) fn file(names: impl IntoIterator<Item = impl ToString>) -> TensorFile {
+        let tensor = |name: String| {
             let data = TensorData::new(vec![0.0f32], [1]);
-            (name.to_string(), bridge::from_data(data, name.to_string(), None))
+            (name.clone(), bridge::from_data(data, name, None))
         };
         TensorFile {
             path: "model.safetensors".into(),
             format: Format::Safetensors,
             metadata: BTreeMap::new(),
-            tensors: names.iter().map(tensor).collect(),
+            tensors: names.into_iter().map(|name| tensor(name.to_string())).collect(),
         }
     }
 
     #[test]
     fn a_layout_is_known_by_its_names_also_under_a_prefix() {
-        let cases: [(&str, &[&str]); 12] = [
+        let cases: [(&str, &[&str]); 14] = [
             ("timm-eva02", &["cls_token", "blocks.0.mlp.fc1_g.weight"]),
             ("eva02", &["module.cls_token", "module.blocks.0.mlp.w1.weight"]),
             ("sam", &["image_encoder.neck.0.weight", "mask_decoder.iou_token.weight"]),
@@ -243,12 +270,38 @@ mod tests {
             ),
             ("hf-t5", &["shared.weight", "decoder.block.0.layer.1.EncDecAttention.q.weight"]),
             ("jax", &["params/textual/t5_module/decoder/layers_0/self_attention/query/kernel"]),
+            ("hf-bert", &["bert.embeddings.LayerNorm.gamma", "cls.predictions.bias"]),
+            ("hf-bert", &["embeddings.word_embeddings.weight", "pooler.dense.bias"]),
             ("pixelllm", &["vision.eva.norm.gamma"]),
         ];
         for (name, tensors) in cases {
             let guessed = guess(&file(tensors)).map(|fitted| fitted.layout.name);
             assert_eq!(guessed, Some(name));
         }
-        assert!(guess(&file(&["something.else"])).is_none());
+        assert!(guess(&file(["something.else"])).is_none());
+    }
+
+    #[test]
+    fn of_bert_the_embeddings_are_taken_and_nothing_else() {
+        let names = [
+            "bert.embeddings.word_embeddings.weight",
+            "bert.embeddings.position_embeddings.weight",
+            "bert.embeddings.LayerNorm.gamma",
+            "bert.embeddings.LayerNorm.beta",
+            "bert.embeddings.token_type_embeddings.weight",
+            "bert.encoder.layer.0.attention.self.query.weight",
+            "bert.pooler.dense.weight",
+            "cls.predictions.decoder.weight",
+        ];
+        let file = file(names);
+        let fitted = named("hf-bert").unwrap().fit(&file);
+        let paths = |name: &str| -> Vec<String> {
+            fitted.targets(name).into_iter().map(|target| target.path).collect()
+        };
+        let found: Vec<_> = names.iter().flat_map(|name| paths(name)).collect();
+        let expected =
+            ["words.weight", "positions.weight", "embedding_norm.gamma", "embedding_norm.beta"];
+        assert_eq!(found, expected.map(|path| format!("language.Git.{path}")));
+        assert_eq!(fitted.known, 4);
     }
 }

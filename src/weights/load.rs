@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::store::{ModuleSnapshot, burn_pack};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{DType, Int, Tensor};
 
 use super::array::Array;
 use super::file::TensorFile;
@@ -23,6 +23,8 @@ pub struct LoadReport {
     pub path: PathBuf,
     /// Number of tensors of the file that went into the module.
     pub used: usize,
+    /// How many of them are in half precision there.
+    pub half: usize,
     /// Parameters of the module that have their values from the file.
     pub loaded: Vec<String>,
     /// Parameters of the module that the file should have had.
@@ -93,6 +95,9 @@ const MOST_NAMES: usize = 20;
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} tensors used", self.used)?;
+        if self.half > 0 {
+            write!(f, ", {} of them in half precision", self.half)?;
+        }
         list(f, "parameters not in the file, left as they start", &self.missing)?;
         list(f, "tensors of the file not used", &self.unused)?;
         let mismatched: Vec<String> = self.mismatched.iter().map(Mismatch::to_string).collect();
@@ -201,6 +206,7 @@ impl Loading {
         let report = LoadReport {
             path,
             used: 0,
+            half: 0,
             loaded: Vec::new(),
             missing: Vec::new(),
             unused: Vec::new(),
@@ -229,7 +235,9 @@ impl Loading {
                 Err(mismatch) => self.report.mismatched.push(mismatch),
             }
         }
+        let is_half = matches!(tensor.dtype, DType::F16 | DType::BF16);
         self.report.used += usize::from(was_used);
+        self.report.half += usize::from(was_used && is_half);
         if !has_place {
             self.report.unused.push(name.to_string());
         }
@@ -327,6 +335,11 @@ fn resize(places: Places, from: &[usize], to: &[usize], resampling: Resampling) 
         }
         (Places::Distances, &[_, width], &[length, same]) if width == same => {
             Some(Arc::new(move |table: Array| table.resize_distances(length, resampling)))
+        }
+        (Places::Positions, &[count, width], &[length, same])
+            if width == same && length < count =>
+        {
+            Some(Arc::new(move |table: Array| table.first(length)))
         }
         _ => None,
     }

@@ -58,6 +58,8 @@ pub enum Places {
     Grid,
     /// `[2·side − 1, D]`: distances. Linear.
     Distances,
+    /// `[length, D]`: tokens of a text. A shorter model has the first of them.
+    Positions,
 }
 
 /// A step from a tensor as it is in the file to the same as it is here.

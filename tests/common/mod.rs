@@ -69,20 +69,26 @@ impl Workshop {
 
     /// Runs `pixelllm` to its end.
     pub(crate) fn pixelllm(&self, arguments: &[&str]) -> Answer {
-        self.run(BINARY, arguments)
+        self.run(BINARY, arguments, &[])
+    }
+
+    /// Runs `pixelllm` to its end with more `variables` in its environment.
+    pub(crate) fn pixelllm_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Answer {
+        self.run(BINARY, arguments, variables)
     }
 
     /// Runs `pixelllm` with arguments as a user would type them.
     pub(crate) fn shell(&self, arguments: &str) -> Answer {
-        self.run("sh", &["-c", &format!("'{BINARY}' {arguments}")])
+        self.run("sh", &["-c", &format!("'{BINARY}' {arguments}")], &[])
     }
 
-    fn run(&self, program: &str, arguments: &[&str]) -> Answer {
+    fn run(&self, program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Answer {
         let mut command = assert_cmd::Command::new(program);
         for key in NOT_IN_ENVIRONMENT {
             command.env_remove(key);
         }
-        command.current_dir(self.0.path()).envs(ENVIRONMENT).args(arguments).timeout(TIMEOUT);
+        command.current_dir(self.0.path()).envs(ENVIRONMENT);
+        command.envs(variables.iter().copied()).args(arguments).timeout(TIMEOUT);
         let output = command.output().unwrap();
         Answer {
             code: output.status.code(),
@@ -178,8 +184,17 @@ impl Workshop {
 const ENVIRONMENT: [(&str, &str); 3] =
     [("LC_ALL", "C.UTF-8"), ("TERM", "xterm"), ("CUDA_VISIBLE_DEVICES", "")];
 
-const NOT_IN_ENVIRONMENT: [&str; 5] =
-    ["RUST_LOG", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "NO_GRAPHICS"];
+const NOT_IN_ENVIRONMENT: [&str; 9] = [
+    "RUST_LOG",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "CLICOLOR_FORCE",
+    "NO_GRAPHICS",
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HF_HUB_OFFLINE",
+    "HF_TOKEN",
+];
 
 /// What a command said.
 #[derive(Debug)]

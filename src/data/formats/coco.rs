@@ -4,34 +4,31 @@
 mod records;
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-pub(super) use self::records::{AnnotationRecord, ImageRecord};
-use self::records::{Category, LenientDocument, SoundDocument};
-use super::Loaded;
+use self::records::Category;
+pub(super) use self::records::{AnnotationRecord, ImageRecord, LenientDocument, SoundDocument};
+use super::gathered::Gathered;
 use super::image_folder::ImageFolder;
 use super::record::{self, Id, Lenient};
 use super::skipped::{Fault, Place, Reason, Skipped};
-use crate::data::sample::{Row, Sample, Task};
+use super::{Loaded, Request, boxes};
+use crate::data::sample::{ImageFile, Row, Task};
 use crate::error::Result;
 use crate::geometry::BoundingBox;
+use crate::geometry::mask::Mask;
 
 /// What a user can do about a file that is not in this layout.
 const HELP: &str =
     "Give a JSON object with the lists `images` and `annotations`, as COCO writes them.";
 
-/// Boxes may reach out of their image by so much, in pixels, without a word: annotators' boxes are
-/// rounded.
-const ROUNDING_PX: f64 = 1.0;
-
 /// An image that is there, with the annotations about it.
 #[derive(Debug)]
 pub(super) struct ListedImage<S> {
     pub(super) record: ImageRecord,
-    pub(super) path: PathBuf,
+    pub(super) path: ImageFile,
     pub(super) regions: Vec<Region<S>>,
 }
 
@@ -53,19 +50,22 @@ pub(super) struct Contents<S> {
     /// Names by id.
     pub(super) categories: HashMap<Id, String>,
     pub(super) skipped: Skipped,
+    /// Entries of `images` and of `annotations`, usable or not.
+    pub(super) num_entries: (usize, usize),
 }
 
 /// Reads a file, and checks that images exist and that boxes are usable.
 ///
 /// `every_image_needs_a_box`: whether an image without annotations is a fault.
 pub(super) fn read<S: DeserializeOwned + Default>(
-    path: &Path,
-    folder: &Path,
+    request: &Request<'_>,
     every_image_needs_a_box: bool,
 ) -> Result<Contents<S>> {
-    let mut folder = ImageFolder::open(folder)?;
+    let path = request.annotations;
+    let mut folder = ImageFolder::open(request.images)?;
     let document = record::read_document::<SoundDocument<S>, LenientDocument<S>>(path, HELP)?;
-    let mut reader = Reader { path, skipped: Skipped::default() };
+    let num_entries = (document.images.len(), document.annotations.len());
+    let mut reader = Reader { path, skipped: Skipped::keeping(request.examples) };
     let categories = reader.categories(document.categories);
     let mut images = reader.images(document.images);
     reader.assign(document.annotations, &mut images);
@@ -78,43 +78,57 @@ pub(super) fn read<S: DeserializeOwned + Default>(
         }
         listed.extend(reader.check(image, &mut folder));
     }
-    Ok(Contents { images: listed, categories, skipped: reader.skipped })
+    Ok(Contents { images: listed, categories, skipped: reader.skipped, num_entries })
+}
+
+/// What the images of a file are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Images {
+    /// Expressions, each about an image; each needs a box.
+    Expressions,
+    /// Images.
+    Images,
 }
 
 /// Reads one task's samples; `text` says what is said about a region.
 pub(super) fn load(
     task: Task,
-    path: &Path,
-    folder: &Path,
-    every_image_needs_a_box: bool,
+    request: &Request<'_>,
+    kind: Images,
     text: impl Fn(&ImageRecord, &AnnotationRecord, &HashMap<Id, String>) -> Result<String, Fault>,
 ) -> Result<Loaded> {
-    let Contents { images, categories, mut skipped } = read(path, folder, every_image_needs_a_box)?;
-    let mut samples: Vec<Sample> = Vec::new();
-    let mut sample_of: HashMap<PathBuf, usize> = HashMap::new();
+    load_with_masks(task, request, kind, text, |_, _| Ok(None))
+}
+
+/// As [`load`]; `mask` says which pixels a region has.
+pub(super) fn load_with_masks<S: DeserializeOwned + Default>(
+    task: Task,
+    request: &Request<'_>,
+    kind: Images,
+    text: impl Fn(&ImageRecord, &AnnotationRecord<S>, &HashMap<Id, String>) -> Result<String, Fault>,
+    mask: impl Fn(&ImageRecord, &AnnotationRecord<S>) -> Result<Option<Mask>, Fault>,
+) -> Result<Loaded> {
+    let path = request.annotations;
+    let contents = read(request, kind == Images::Expressions)?;
+    let Contents { images, categories, mut skipped, num_entries } = contents;
+    let mut gathered = Gathered::new(task);
     for ListedImage { record, path: image, regions } in images {
         let mut rows = Vec::new();
         for region in regions {
-            match text(&record, &region.annotation, &categories).and_then(with_words) {
-                Ok(text) => {
-                    rows.push(Row { text, locations: Vec::new(), region: Some(region.bounds) });
-                }
+            let object = &region.annotation;
+            let text = text(&record, object, &categories).and_then(with_words);
+            match text.and_then(|text| Ok((text, mask(&record, object)?))) {
+                Ok((text, mask)) => rows.push(Row { mask, ..Row::of_region(text, region.bounds) }),
                 Err(fault) => skipped.add(region.place(path), fault),
             }
         }
-        if rows.is_empty() {
-            continue;
-        }
-        match sample_of.get(&image) {
-            Some(&index) => samples[index].rows.append(&mut rows),
-            None => {
-                sample_of.insert(image.clone(), samples.len());
-                samples.push(Sample { image, image_id: record.image_id(), task, rows });
-            }
-        }
+        gathered.add(image, &record.image_id(), rows);
     }
-    skipped.check_some_left(path, samples.len(), "annotation")?;
-    Ok(Loaded { samples, skipped })
+    let num_records = match kind {
+        Images::Expressions => num_entries.0,
+        Images::Images => num_entries.1,
+    };
+    Ok(Loaded { samples: gathered.into_samples(), skipped, num_records, ..Loaded::default() })
 }
 
 fn with_words(text: String) -> Result<String, Fault> {
@@ -236,12 +250,9 @@ impl Reader<'_> {
             if annotations.is_empty() {
                 return Err(Fault::new(Reason::NoBox, "no annotation names it"));
             }
-            if record.width == 0 || record.height == 0 {
-                let message = format!("{} × {} pixels", record.width, record.height);
-                return Err(Fault::new(Reason::NoPixels, message));
-            }
+            boxes::check_size(record.width, record.height)?;
             let path = folder.find(std::slice::from_ref(&record.file_name))?;
-            Ok((record, path))
+            Ok((record, path.into()))
         });
         let (record, path) = match found {
             Ok(found) => found,
@@ -267,13 +278,9 @@ impl Reader<'_> {
         annotation: AnnotationRecord<S>,
     ) -> Option<Region<S>> {
         let place = annotation_place(self.path, annotation.id.as_ref(), index);
-        match normalised(&annotation.bbox, image.width, image.height) {
-            Ok((bounds, overhang)) => {
-                if overhang > ROUNDING_PX {
-                    self.skipped.add_clipped(place, format!("by {overhang:.1} pixels"));
-                }
-                Some(Region { annotation, index, bounds })
-            }
+        let size = (image.width, image.height);
+        match boxes::region(&annotation.bbox, size, place, &mut self.skipped) {
+            Ok(bounds) => Some(Region { annotation, index, bounds }),
             Err(fault) => {
                 self.skipped.add(place, fault);
                 None
@@ -283,38 +290,5 @@ impl Reader<'_> {
 
     fn skip_image(&mut self, id: Option<&Id>, index: usize, fault: Fault) {
         self.skipped.add(Place::Record { path: self.path, kind: "image", id, index }, fault);
-    }
-}
-
-/// The part of a box inside its image, normalised to the image, and how far the box reaches out of
-/// it (pixels; negative where it does not).
-fn normalised(xywh: &[Option<f64>], width: u32, height: u32) -> Result<(BoundingBox, f64), Fault> {
-    let says = |reason, what: &dyn Display| Fault::new(reason, what.to_string());
-    let &[Some(x), Some(y), Some(w), Some(h)] = xywh else {
-        let numbers = xywh.iter().map(|v| v.map_or("not a number".to_string(), |v| v.to_string()));
-        let numbers: Vec<_> = numbers.collect();
-        return Err(says(Reason::BrokenBox, &format!("bbox [{}]", numbers.join(", "))));
-    };
-    let shown = format!("bbox [{x}, {y}, {w}, {h}] in {width} × {height} pixels");
-    if w <= 0.0 || h <= 0.0 {
-        return Err(says(Reason::EmptyBox, &shown));
-    }
-    let (width, height) = (f64::from(width), f64::from(height));
-    let overhang = (-x).max(-y).max(x + w - width).max(y + h - height);
-    if !overhang.is_finite() {
-        return Err(says(Reason::BrokenBox, &shown));
-    }
-    let along = |v: f64, length: f64| (v / length).clamp(0.0, 1.0) as f32;
-    let bounds = BoundingBox::new(
-        along(x, width),
-        along(y, height),
-        along(x + w, width),
-        along(y + h, height),
-    );
-    match bounds.is_valid() {
-        true => Ok((bounds, overhang)),
-        // Thinner than single precision can tell.
-        false if overhang <= 0.0 => Err(says(Reason::EmptyBox, &shown)),
-        false => Err(says(Reason::BoxOutside, &shown)),
     }
 }

@@ -1,14 +1,16 @@
 //! COCO instances: objects with a category, a box and a mask.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hotcoco::types::Segmentation;
 
+use super::coco::Images;
+use super::gathered::Gathered;
 use super::record::Id;
 use super::skipped::{Fault, Reason, Skipped};
-use super::{Loaded, coco};
-use crate::data::sample::Task;
+use super::{Loaded, Request, coco};
+use crate::data::sample::{ImageFile, Row, Task};
 use crate::error::Result;
 use crate::geometry::BoundingBox;
 use crate::geometry::mask::{Mask, check_size};
@@ -26,7 +28,7 @@ pub struct Instances {
 #[derive(Debug)]
 pub struct InstanceImage {
     /// Where the image is.
-    pub image: PathBuf,
+    pub image: ImageFile,
     /// The dataset's name for the image.
     pub image_id: String,
     /// Pixels.
@@ -51,19 +53,37 @@ pub struct Instance {
 }
 
 /// Reads objects with their category's name as text.
-pub(super) fn load(task: Task, annotations: &Path, images: &Path) -> Result<Loaded> {
-    coco::load(task, annotations, images, false, |_, object, categories| {
-        category(object, categories)
-    })
+pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
+    coco::load(task, request, Images::Images, |_, object, categories| category(object, categories))
 }
 
 /// Reads objects with their masks. Every mask is checked to decode.
 ///
 /// # Errors
-/// As [`super::load`].
+/// As [`super::read`].
 pub fn read_instances(annotations: &Path, images: &Path) -> Result<Instances> {
-    let contents = coco::read::<Option<Segmentation>>(annotations, images, false)?;
-    let coco::Contents { images, categories, mut skipped } = contents;
+    let (instances, _) = instances(&Request::new(annotations, images))?;
+    instances.skipped.check_some_left(annotations, instances.images.len(), "object")?;
+    Ok(instances)
+}
+
+/// As [`read`] to describe, but objects whose mask does not decode are skipped.
+pub(super) fn read_with_masks(request: &Request<'_>) -> Result<Loaded> {
+    let (Instances { images, skipped }, num_records) = instances(request)?;
+    let mut gathered = Gathered::new(Task::Describe);
+    for InstanceImage { image, image_id, instances, .. } in images {
+        let rows =
+            instances.into_iter().map(|object| Row::of_region(object.category, object.bounds));
+        gathered.add(image, &image_id, rows.collect());
+    }
+    Ok(Loaded { samples: gathered.into_samples(), skipped, num_records, ..Loaded::default() })
+}
+
+/// Objects with their masks, and how many records the file has; none may be left.
+fn instances(request: &Request<'_>) -> Result<(Instances, usize)> {
+    let annotations = request.annotations;
+    let contents = coco::read::<Option<Segmentation>>(request, false)?;
+    let coco::Contents { images, categories, mut skipped, num_entries } = contents;
     let mut read = Vec::new();
     for image in images {
         let (width, height) = (image.record.width, image.record.height);
@@ -80,8 +100,7 @@ pub fn read_instances(annotations: &Path, images: &Path) -> Result<Instances> {
             read.push(InstanceImage { image: image.path, image_id, width, height, instances });
         }
     }
-    skipped.check_some_left(annotations, read.len(), "object")?;
-    Ok(Instances { images: read, skipped })
+    Ok((Instances { images: read, skipped }, num_entries.1))
 }
 
 fn instance(
@@ -186,7 +205,7 @@ mod tests {
         folder
     }
 
-    fn read(document: &Value) -> Instances {
+    fn read_all(document: &Value) -> Instances {
         let folder = folder_with(document);
         read_instances(&folder.annotations(), &folder.images()).unwrap()
     }
@@ -219,7 +238,7 @@ mod tests {
             o, x, x, o,
         ];
         for spelling in [runs(), compressed, polygon, halves] {
-            let Instances { images, skipped } = read(&objects(&spelling));
+            let Instances { images, skipped } = read_all(&objects(&spelling));
             assert!(skipped.is_empty(), "{spelling}: {skipped}");
             let InstanceImage { width, height, instances, image_id, .. } = &images[0];
             assert_eq!((*width, *height, image_id.as_str()), (4, 3, "5"));
@@ -245,14 +264,14 @@ mod tests {
             Value::Null,
         ];
         for mask in masks {
-            let Instances { images, skipped } = read(&objects(&mask));
+            let Instances { images, skipped } = read_all(&objects(&mask));
             assert_skipped(&skipped, &[(Reason::BrokenMask, 1)]);
             assert_eq!(images[0].instances.len(), 1);
             assert_eq!(images[0].instances[0].category, "dog");
         }
         for mask in [json!({"size": [3, 4]}), json!({"size": [3, 4], "counts": [-4, 16]}), json!(3)]
         {
-            let Instances { images, skipped } = read(&objects(&mask));
+            let Instances { images, skipped } = read_all(&objects(&mask));
             assert_skipped(&skipped, &[(Reason::BrokenRecord, 1)]);
             assert_eq!(images[0].instances.len(), 1);
         }

@@ -14,7 +14,12 @@ pub(super) struct ImageFolder {
     root: PathBuf,
     /// File names by folder, relative to the root; the root itself is the empty path.
     listings: HashMap<PathBuf, HashSet<String>>,
+    /// Where files are by name, in the root and at any depth below; filled when first needed.
+    below: Option<HashMap<String, PathBuf>>,
 }
+
+/// Folders in folders that are looked into. ADE20K has two below that of the split.
+const MAX_DEPTH: usize = 4;
 
 impl ImageFolder {
     /// # Errors
@@ -22,7 +27,7 @@ impl ImageFolder {
     pub(super) fn open(root: &Path) -> Result<Self> {
         let listing = list(root).map_err(Error::io("list the image folder", root))?;
         let listings = HashMap::from([(PathBuf::new(), listing)]);
-        Ok(Self { root: root.to_path_buf(), listings })
+        Ok(Self { root: root.to_path_buf(), listings, below: None })
     }
 
     /// Where the first of `names` is that exists. Names are relative to the root, and stay below it.
@@ -41,6 +46,23 @@ impl ImageFolder {
             names => format!("none of {} in {}", names.join(", "), self.root.display()),
         };
         Err(Fault::new(Reason::MissingImage, message))
+    }
+
+    /// As [`Self::find`]; where no name is in the folder itself, at any depth below it: ADE20K sorts its
+    /// images by scene, Open Images by the first digit of their names.
+    pub(super) fn find_below(&mut self, names: &[String]) -> Result<PathBuf, Fault> {
+        self.find(names).or_else(|fault| {
+            if fault.reason != Reason::MissingImage {
+                return Err(fault);
+            }
+            let root = &self.root;
+            let below = self.below.get_or_insert_with(|| {
+                let mut found = HashMap::new();
+                list_below(root, MAX_DEPTH, &mut found);
+                found
+            });
+            names.iter().find_map(|name| below.get(name).cloned()).ok_or(fault)
+        })
     }
 
     fn contains(&mut self, name: &Path) -> bool {
@@ -76,6 +98,23 @@ fn list(folder: &Path) -> std::io::Result<HashSet<String>> {
         }
     }
     Ok(names)
+}
+
+/// Files in folders below `folder`, by name; of several with the same name, the first by path.
+fn list_below(folder: &Path, depth: usize, found: &mut HashMap<String, PathBuf>) {
+    // A folder that cannot be listed has no images for us.
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut folders = Vec::new();
+    for entry in entries {
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_folder && depth > 0 {
+            folders.push(entry.path());
+        } else if let (false, Ok(name)) = (is_folder, entry.file_name().into_string()) {
+            found.entry(name).or_insert_with(|| entry.path());
+        }
+    }
+    folders.sort();
+    folders.iter().for_each(|folder| list_below(folder, depth - 1, found));
 }
 
 #[cfg(test)]

@@ -7,17 +7,17 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::ops::Range;
 use std::path::Path;
 
 use rayon::prelude::*;
 use serde::Deserialize;
 
-use super::Loaded;
 use super::image_folder::ImageFolder;
+use super::phrase::find;
 use super::record::{self, Id};
 use super::skipped::{Fault, Place, Reason, Skipped};
-use super::trace::{Trace, TracePoint};
+use super::trace::{NUM_SAMPLES, Trace, TracePoint};
+use super::{Loaded, Request, shards};
 use crate::data::sample::{LocatedSpan, Row, Sample, Task};
 use crate::error::{Error, Result};
 use crate::geometry::{BoundingBox, Point};
@@ -48,48 +48,48 @@ struct TimedUtterance {
 struct Narrative {
     image_id: Id,
     annotator_id: Option<Id>,
-    caption: String,
-    locations: Vec<LocatedSpan>,
+    row: Row,
+    /// What is wrong with it nonetheless.
+    notes: Vec<Fault>,
 }
 
-impl Narrative {
-    /// What it teaches.
-    fn rows(self, task: Task) -> Vec<Row> {
-        if task != Task::Describe {
-            return vec![Row { text: self.caption, locations: self.locations, region: None }];
-        }
-        let of_utterance = |location: LocatedSpan| {
-            let text = self.caption.get(location.span.clone()?)?.trim_matches(NOT_SAID);
-            let region = Some(location.bounds);
-            let has_words = text.chars().any(char::is_alphanumeric);
-            has_words.then(|| Row { text: text.into(), locations: vec![location], region })
-        };
-        self.locations.into_iter().filter_map(of_utterance).collect()
-    }
-}
+/// What a line is about, and what there is of it.
+type Parsed = (Option<Id>, Result<Narrative, Fault>);
 
 /// What may stand around the words of an utterance in a caption.
 const NOT_SAID: [char; 5] = [' ', '.', ',', ';', ':'];
 
-/// Reads the narratives of the images in the folder `images`.
-pub(super) fn load(task: Task, annotations: &Path, images: &Path) -> Result<Loaded> {
-    let file = File::open(annotations).map_err(Error::io("open", annotations))?;
+/// Reads the narratives of the images in the folder `request.images`.
+pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
+    // A trace that is to be described must be there.
+    let trace_points = match task {
+        Task::Describe => request.trace_points.max(NUM_SAMPLES),
+        _ => request.trace_points,
+    };
+    let mut gathered = Gathered::new(task, request, ImageFolder::open(request.images)?);
+    for path in shards::files(request.annotations)? {
+        read_file(&path, trace_points, &mut gathered)?;
+    }
+    let Gathered { samples, skipped, num_records, .. } = gathered;
+    Ok(Loaded { samples, skipped, num_records, ..Loaded::default() })
+}
+
+fn read_file(path: &Path, trace_points: usize, gathered: &mut Gathered) -> Result<()> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
     let mut lines = NumberedLines { reader: BufReader::new(file), line: 0 };
-    let mut gathered = Gathered::new(task, annotations, ImageFolder::open(images)?);
     loop {
-        let chunk = lines.next_chunk().map_err(Error::io("read", annotations))?;
+        let chunk = lines.next_chunk().map_err(Error::io("read", path))?;
         if chunk.is_empty() {
-            break;
+            return Ok(());
         }
-        let parsed: Vec<_> =
-            chunk.into_par_iter().map(|(line, bytes)| (line, parse(task, &bytes))).collect();
+        let parsed: Vec<_> = chunk
+            .into_par_iter()
+            .map(|(line, bytes)| (line, parse(&bytes, trace_points)))
+            .collect();
         for (line, narrative) in parsed {
-            gathered.add(line, narrative);
+            gathered.add(path, line, narrative);
         }
     }
-    let Gathered { samples, skipped, .. } = gathered;
-    skipped.check_some_left(annotations, samples.len(), "narrative")?;
-    Ok(Loaded { samples, skipped })
 }
 
 /// The lines of a file with their numbers from 1.
@@ -108,6 +108,9 @@ impl<R: BufRead> NumberedLines<R> {
                 break;
             }
             self.line += 1;
+            if self.line == 1 {
+                record::remove_byte_order_mark(&mut bytes);
+            }
             if !bytes.trim_ascii().is_empty() {
                 chunk.push((self.line, bytes));
             }
@@ -116,10 +119,9 @@ impl<R: BufRead> NumberedLines<R> {
     }
 }
 
-/// Samples by image, in the order of the file.
-struct Gathered<'a> {
+/// Samples by image, in the order of the files.
+struct Gathered {
     task: Task,
-    annotations: &'a Path,
     folder: ImageFolder,
     samples: Vec<Sample>,
     /// Where each image's sample is.
@@ -128,36 +130,41 @@ struct Gathered<'a> {
     /// one may do so again; in the same words it is a copy of the line.)
     seen: HashSet<(Id, Option<Id>, String)>,
     skipped: Skipped,
+    /// Lines, usable or not.
+    num_records: usize,
 }
 
-impl<'a> Gathered<'a> {
-    fn new(task: Task, annotations: &'a Path, folder: ImageFolder) -> Self {
+impl Gathered {
+    fn new(task: Task, request: &Request<'_>, folder: ImageFolder) -> Self {
         Self {
             task,
-            annotations,
             folder,
             samples: Vec::new(),
             sample_of: HashMap::new(),
             seen: HashSet::new(),
-            skipped: Skipped::default(),
+            skipped: Skipped::keeping(request.examples),
+            num_records: 0,
         }
     }
 
-    fn add(&mut self, line: usize, narrative: Result<Narrative, Fault>) {
-        if let Err(fault) = narrative.and_then(|narrative| self.add_narrative(narrative)) {
-            self.skipped.add(Place::Line { path: self.annotations, line }, fault);
+    fn add(&mut self, path: &Path, line: usize, (image_id, narrative): Parsed) {
+        self.num_records += 1;
+        let place = Place::Line { path, line, id: image_id.as_ref() };
+        match narrative.and_then(|narrative| self.add_narrative(narrative)) {
+            Ok(notes) => notes.into_iter().for_each(|note| self.skipped.note(place, note)),
+            Err(fault) => self.skipped.add(place, fault),
         }
     }
 
-    fn add_narrative(&mut self, narrative: Narrative) -> Result<(), Fault> {
-        let Narrative { image_id, annotator_id, caption, .. } = &narrative;
-        let image_id = image_id.clone();
-        let identity = (image_id.clone(), annotator_id.clone(), caption.clone());
+    /// Adds a narrative, and gives back what is to be noted about it.
+    fn add_narrative(&mut self, narrative: Narrative) -> Result<Vec<Fault>, Fault> {
+        let Narrative { image_id, annotator_id, row, notes } = narrative;
+        let identity = (image_id.clone(), annotator_id, row.text.clone());
         if self.seen.contains(&identity) {
             let message = format!("the narrative of image {image_id} stands above already");
             return Err(Fault::new(Reason::Duplicate, message));
         }
-        let rows = narrative.rows(self.task);
+        let rows = rows(self.task, row);
         if rows.is_empty() {
             let message = "no utterance stands in the caption";
             return Err(Fault::new(Reason::NoUtterance, message));
@@ -165,17 +172,32 @@ impl<'a> Gathered<'a> {
         let index = match self.sample_of.get(&image_id) {
             Some(&index) => index,
             None => {
-                let image = self.folder.find(&file_names(&image_id))?;
-                let (task, rows) = (self.task, Vec::new());
-                self.samples.push(Sample { image, image_id: image_id.to_string(), task, rows });
+                let image = self.folder.find_below(&file_names(&image_id))?.into();
+                let (task, image_id_text) = (self.task, image_id.to_string());
+                let rows = Vec::new();
+                self.samples.push(Sample { image, image_id: image_id_text, task, rows });
                 self.sample_of.insert(image_id, self.samples.len() - 1);
                 self.samples.len() - 1
             }
         };
         self.samples[index].rows.extend(rows);
         self.seen.insert(identity);
-        Ok(())
+        Ok(notes)
     }
+}
+
+/// What a narrative teaches.
+fn rows(task: Task, narrative: Row) -> Vec<Row> {
+    if task != Task::Describe {
+        return vec![narrative];
+    }
+    let of_utterance = |location: LocatedSpan| {
+        let text = narrative.text.get(location.span.clone()?)?.trim_matches(NOT_SAID);
+        let has_words = text.chars().any(char::is_alphanumeric);
+        let row = Row::of_region(text, location.bounds);
+        has_words.then(|| Row { locations: vec![location], ..row })
+    };
+    narrative.locations.into_iter().filter_map(of_utterance).collect()
 }
 
 /// What the file of an image may be called: COCO's twelve digits where the id is a number, else the
@@ -193,77 +215,108 @@ fn file_names(id: &Id) -> Vec<String> {
     names
 }
 
-fn parse(task: Task, bytes: &[u8]) -> Result<Narrative, Fault> {
-    let line: Line = serde_json::from_slice(bytes.trim_ascii_end())
-        .map_err(|error| record::json_fault(&error))?;
+fn parse(bytes: &[u8], trace_points: usize) -> Parsed {
+    let line: Line = match serde_json::from_slice(bytes.trim_ascii_end()) {
+        Ok(line) => line,
+        Err(error) => return (record::image_id(bytes), Err(record::json_fault(&error))),
+    };
+    let image_id = line.image_id.clone();
+    (Some(image_id), narrative(line, trace_points))
+}
+
+fn narrative(line: Line, trace_points: usize) -> Result<Narrative, Fault> {
     record::check_has_words(&line.caption)?;
     let trace = Trace::new(&line.traces).ok_or_else(|| {
         let num_points: usize = line.traces.iter().map(Vec::len).sum();
         Fault::new(Reason::EmptyTrace, format!("the trace has {num_points} points"))
     })?;
-    let locations = locate(task, &line.caption, &line.timed_caption, &trace)?;
-    let Line { image_id, annotator_id, caption, .. } = line;
-    Ok(Narrative { image_id, annotator_id, caption, locations })
+    let (locations, notes) = locate(&line.caption, &line.timed_caption, &trace, trace_points)?;
+    let row = Row { locations, ..Row::of_image(line.caption) };
+    Ok(Narrative { image_id: line.image_id, annotator_id: line.annotator_id, row, notes })
 }
 
-/// The valid utterances (`spec/data.md` §2.4, step 2), with their bytes of the caption and the box of
-/// the trace during them; and with the trace itself, where it is to be described.
+/// The valid utterances (`spec/data.md` §2.4, step 2), with their bytes of the caption, the box of the
+/// trace during them and `trace_points` points of it; and what is to be noted.
 fn locate(
-    task: Task,
     caption: &str,
     utterances: &[TimedUtterance],
     trace: &Trace,
-) -> Result<Vec<LocatedSpan>, Fault> {
-    let mut locations = Vec::new();
+    trace_points: usize,
+) -> Result<(Vec<LocatedSpan>, Vec<Fault>), Fault> {
+    let (mut locations, mut notes) = (Vec::new(), Notes::default());
     let mut from = 0;
-    for TimedUtterance { utterance, start_time, end_time } in utterances {
-        if end_time < start_time {
-            let message = format!("{utterance:?} ends at {end_time} s, begins at {start_time} s");
-            return Err(Fault::new(Reason::BackwardTimes, message));
-        }
-        let text = utterance.trim();
+    for said in utterances {
+        notes.check_order(said)?;
+        let text = said.utterance.trim();
         let span = find(caption, text, from);
         from = span.as_ref().map_or(from, |span| span.end);
-        let during = trace.during(*start_time, *end_time);
+        notes.check_words(text, span.is_some());
+        let during = trace.during(said.start_time, said.end_time);
         if !text.is_empty() && during.is_located() {
             let [x0, y0, x1, y1] = during.bounds.map(|v| v as f32);
             let bounds = BoundingBox::new(x0, y0, x1, y1).clip(1.0, 1.0);
-            let samples = during.samples.iter().filter(|_| task == Task::Describe);
-            let points = samples
-                .map(|&[x, y]| Point { x: x.clamp(0.0, 1.0) as f32, y: y.clamp(0.0, 1.0) as f32 });
-            locations.push(LocatedSpan { span, bounds, points: points.collect() });
+            let seconds = Some([said.start_time as f32, said.end_time as f32]);
+            let points = points(trace, said, trace_points);
+            locations.push(LocatedSpan { span, bounds, seconds, points });
         }
     }
     if locations.is_empty() {
         let message = format!("none of {} utterances", utterances.len());
         return Err(Fault::new(Reason::NoUtterance, message));
     }
-    Ok(locations)
+    Ok((locations, notes.faults))
 }
 
-/// The first place at or after byte `from` where the caption has `text`, not inside a word.
-/// Transcripts may differ from captions in the case of ASCII letters.
-fn find(caption: &str, text: &str, from: usize) -> Option<Range<usize>> {
-    let first_word_break = |caption: &str, text: &str| {
-        let rest = caption.get(from..)?;
-        let mut matches = rest.match_indices(text).map(|(at, _)| from + at..from + at + text.len());
-        matches.find(|span| !cuts_a_word(caption, span))
-    };
-    if text.is_empty() {
-        return None;
+/// Where the trace was at `count` equally spaced moments of an utterance, clipped to the image.
+fn points(trace: &Trace, said: &TimedUtterance, count: usize) -> Vec<Point> {
+    if count == 0 {
+        return Vec::new();
     }
-    first_word_break(caption, text)
-        .or_else(|| first_word_break(&caption.to_ascii_lowercase(), &text.to_ascii_lowercase()))
+    let samples = trace.sample(said.start_time, said.end_time, count).samples;
+    let inside = |v: f64| v.clamp(0.0, 1.0) as f32;
+    samples.into_iter().map(|[x, y]| Point { x: inside(x), y: inside(y) }).collect()
 }
 
-/// Whether a word goes on across an end of the span.
-fn cuts_a_word(text: &str, span: &Range<usize>) -> bool {
-    let goes_on = |at: usize| {
-        let before = text[..at].chars().next_back();
-        let after = text[at..].chars().next();
-        before.is_some_and(char::is_alphanumeric) && after.is_some_and(char::is_alphanumeric)
-    };
-    goes_on(span.start) || goes_on(span.end)
+/// What is amiss with the utterances of a narrative that can be used; each thing once.
+#[derive(Default)]
+struct Notes<'a> {
+    faults: Vec<Fault>,
+    before: Option<&'a TimedUtterance>,
+}
+
+impl<'a> Notes<'a> {
+    /// An utterance that ends before it begins has no place. One that begins before the one before it
+    /// has, but the order of the list is then not that of time.
+    fn check_order(&mut self, said: &'a TimedUtterance) -> Result<(), Fault> {
+        let TimedUtterance { utterance, start_time, end_time } = said;
+        if end_time < start_time {
+            let message = format!("{utterance:?} ends at {end_time} s, begins at {start_time} s");
+            return Err(Fault::new(Reason::BackwardTimes, message));
+        }
+        if let Some(before) = self.before.replace(said).filter(|b| *start_time < b.start_time) {
+            let message = format!(
+                "{utterance:?} begins at {start_time} s, {:?} before it at {} s",
+                before.utterance, before.start_time
+            );
+            self.add(Fault::new(Reason::BackwardTimes, message));
+        }
+        Ok(())
+    }
+
+    fn check_words(&mut self, text: &str, is_in_caption: bool) {
+        if text.is_empty() {
+            self.add(Fault::new(Reason::MissingUtterance, "an utterance is empty"));
+        } else if !is_in_caption {
+            let message = format!("{text:?} is not in the caption, or not in this order");
+            self.add(Fault::new(Reason::MissingUtterance, message));
+        }
+    }
+
+    fn add(&mut self, fault: Fault) {
+        if self.faults.iter().all(|known| known.reason != fault.reason) {
+            self.faults.push(fault);
+        }
+    }
 }
 
 #[cfg(test)]

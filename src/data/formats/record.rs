@@ -41,6 +41,20 @@ pub(super) fn json_fault(error: &serde_json::Error) -> Fault {
     Fault::new(reason, format!("{text} at column {column}"))
 }
 
+/// The `image_id` of a line that is JSON and cannot be read otherwise.
+pub(super) fn image_id(line: &[u8]) -> Option<Id> {
+    let value: Value = serde_json::from_slice(line.trim_ascii_end()).ok()?;
+    Id::deserialize(value.get("image_id")?).ok()
+}
+
+/// Removes the mark that some editors on Windows put before UTF-8, and JSON does not know.
+pub(super) fn remove_byte_order_mark(bytes: &mut Vec<u8>) {
+    const MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
+    if bytes.starts_with(&MARK) {
+        bytes.drain(..MARK.len());
+    }
+}
+
 /// Refuses texts without a letter or digit.
 pub(super) fn check_has_words(text: &str) -> Result<(), Fault> {
     if text.chars().any(char::is_alphanumeric) {
@@ -77,15 +91,41 @@ pub(super) trait Identified {
     }
 }
 
-impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        let id_at = |key| value.get(key).and_then(|id| Id::deserialize(id).ok());
-        let (id, image_id) = (id_at("id"), id_at("image_id"));
+/// What records call their own id.
+const ID_KEYS: [&str; 4] = ["id", "region_id", "ref_id", "question_id"];
+
+impl<T: DeserializeOwned> Lenient<T> {
+    /// The record that a value is.
+    pub(super) fn of(value: Value) -> Self {
+        let id_at = |key: &str| value.get(key).and_then(|id| Id::deserialize(id).ok());
+        let (id, image_id) = (ID_KEYS.into_iter().find_map(id_at), id_at("image_id"));
         let record = T::deserialize(value)
             .map_err(|error| Fault::new(Reason::BrokenRecord, error.to_string()));
-        Ok(Self { id, image_id, record })
+        Self { id, image_id, record }
     }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self::of)
+    }
+}
+
+/// An [`Error::Usage`] that a file with several splits does not have the one that was asked for.
+pub(super) fn unknown_split(
+    path: &Path,
+    asked: &str,
+    found: impl IntoIterator<Item = String>,
+) -> Error {
+    let mut found: Vec<_> = found.into_iter().collect();
+    found.sort();
+    let help = match found.as_slice() {
+        [] => "There is no split in the file.".to_string(),
+        names => {
+            format!("It has {}; name one of them, or map to it by `splits`.", names.join(", "))
+        }
+    };
+    Error::Usage { problem: format!("{} has no split {asked:?}", path.display()), help }
 }
 
 /// Reads a JSON document of the shape `T`; where one of its records is broken, of the shape `L`, which
@@ -103,6 +143,7 @@ where
     L: DeserializeOwned,
 {
     let mut bytes = fs::read(path).map_err(Error::io("read", path))?;
+    remove_byte_order_mark(&mut bytes);
     if bytes.trim_ascii().is_empty() {
         return Err(Error::format(path, "the file is empty", help));
     }

@@ -1,20 +1,42 @@
 //! RefCOCO, RefCOCO+ and RefCOCOg as MDETR writes them (`spec/data.md` §4.2): each entry of `images` is
 //! one expression about an image, and the annotation that names it has the box.
 
-use std::path::Path;
+use hotcoco::types::Segmentation;
 
+use super::coco::Images;
+use super::coco_instances::decode_mask;
 use super::skipped::{Fault, Reason};
-use super::{Loaded, coco};
+use super::{Loaded, Request, coco};
 use crate::data::sample::Task;
 use crate::error::Result;
+use crate::geometry::mask::Mask;
 
 /// Reads expressions with their boxes; expressions about the same image share a sample.
-pub(super) fn load(task: Task, annotations: &Path, images: &Path) -> Result<Loaded> {
-    coco::load(task, annotations, images, true, |expression, _, _| {
-        expression.caption.clone().ok_or_else(|| {
-            Fault::new(Reason::BrokenRecord, format!("image {} has no caption", expression.id))
-        })
+pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
+    coco::load(task, request, Images::Expressions, |expression, _, _| caption(expression))
+}
+
+/// Reads expressions with their boxes and the masks of what they name, crowds included. An expression
+/// without a mask that can be used is skipped.
+pub(super) fn read_with_masks(request: &Request<'_>) -> Result<Loaded> {
+    let caption = |expression: &_, _: &_, _: &_| caption(expression);
+    coco::load_with_masks(Task::Locate, request, Images::Expressions, caption, mask)
+}
+
+fn caption(expression: &coco::ImageRecord) -> Result<String, Fault> {
+    expression.caption.clone().ok_or_else(|| {
+        Fault::new(Reason::BrokenRecord, format!("image {} has no caption", expression.id))
     })
+}
+
+fn mask(
+    expression: &coco::ImageRecord,
+    object: &coco::AnnotationRecord<Option<Segmentation>>,
+) -> Result<Option<Mask>, Fault> {
+    let broken = |problem: String| Fault::new(Reason::BrokenMask, problem);
+    let segmentation =
+        object.segmentation.as_ref().ok_or_else(|| broken("no segmentation".into()))?;
+    decode_mask(segmentation, expression.width, expression.height).map(Some).map_err(broken)
 }
 
 #[cfg(test)]
@@ -22,8 +44,8 @@ pub(super) fn load(task: Task, annotations: &Path, images: &Path) -> Result<Load
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::Format;
     use super::super::testing::{Folder, assert_skipped};
+    use super::super::{Format, read_expressions_with_masks};
     use super::*;
     use crate::geometry::BoundingBox;
 
@@ -67,11 +89,13 @@ mod tests {
     #[test]
     fn expressions_about_an_image_share_a_sample_in_the_order_of_the_file() {
         for task in [Task::Locate, Task::Describe] {
-            let Loaded { samples, skipped } = load(task, &three().to_string()).unwrap();
+            let Loaded { samples, skipped, .. } = load(task, &three().to_string()).unwrap();
             assert!(skipped.is_empty(), "{skipped}");
             let found: Vec<_> = samples
                 .iter()
-                .map(|s| (s.task, s.image_id.as_str(), s.image.ends_with("a.jpg"), s.rows.len()))
+                .map(|s| {
+                    (s.task, s.image_id.as_str(), s.image.path.ends_with("a.jpg"), s.rows.len())
+                })
                 .collect();
             assert_eq!(found, [(task, "41", true, 2), (task, "42", false, 1)]);
             let rows: Vec<_> =
@@ -182,17 +206,68 @@ mod tests {
         assert!(problem.contains("not a JSON document"), "{problem}");
     }
 
+    /// Reads the three with one segmentation replaced.
+    fn load_masks(mask: Value) -> Loaded {
+        let mut document = three();
+        document["annotations"][2]["segmentation"] = mask;
+        let folder = Folder::new(&IMAGES);
+        std::fs::write(folder.annotations(), document.to_string()).unwrap();
+        let (annotations, images) = (folder.annotations(), folder.images());
+        let request = Request::new(&annotations, &images);
+        read_expressions_with_masks(Format::RefexpMdetr, &request).unwrap()
+    }
+
+    #[test]
+    fn masks_are_read_from_polygons_and_runs_where_they_are_asked_for() {
+        let loaded = load(Task::Locate, &three().to_string()).unwrap();
+        assert!(loaded.samples.iter().flat_map(|s| &s.rows).all(|row| row.mask.is_none()));
+        // A column of 100 pixels outside, two inside; a crowd's are not compressed.
+        let spellings = [
+            json!({"size": [100, 200], "counts": [100, 2, 19_898]}),
+            json!([[1, 0, 2, 0, 2, 2, 1, 2]]),
+        ];
+        for spelling in spellings {
+            let loaded = load_masks(spelling.clone());
+            assert!(loaded.skipped.is_empty(), "{spelling}: {}", loaded.skipped);
+            let mask = loaded.samples[1].rows[0].mask.clone().unwrap();
+            assert_eq!((mask.width(), mask.height(), mask.area()), (200, 100, 2));
+            assert_eq!(mask.bounds(), Some(BoundingBox::new(1.0, 0.0, 2.0, 2.0)));
+            assert!(loaded.samples[0].rows.iter().all(|row| row.mask.is_some()));
+        }
+    }
+
+    #[test]
+    fn a_mask_that_is_missing_empty_or_of_another_size_is_skipped_by_the_name_of_its_record() {
+        let masks = [
+            (Value::Null, "no segmentation"),
+            (json!([]), "the mask has no pixels"),
+            (json!({"size": [100, 200], "counts": [20_000]}), "the mask has no pixels"),
+            (
+                json!({"size": [200, 100], "counts": [100, 2, 19_898]}),
+                "the mask is of 100 × 200 pixels, the image of 200 × 100",
+            ),
+        ];
+        for (mask, problem) in masks {
+            let loaded = load_masks(mask);
+            assert_skipped(&loaded.skipped, &[(Reason::BrokenMask, 1)]);
+            assert_eq!(loaded.samples.iter().map(|s| s.rows.len()).collect::<Vec<_>>(), [2]);
+            let example = &loaded.skipped.examples(Reason::BrokenMask)[0];
+            assert!(example.place.ends_with("annotations.json: annotation 1002"), "{example:?}");
+            assert_eq!(example.message, problem);
+        }
+    }
+
     #[test]
     fn nothing_usable_is_an_error_with_the_reasons() {
         let folder = Folder::new(&[]);
         let error = folder.load(Format::RefexpMdetr, Task::Locate, &three().to_string());
         let message = error.unwrap_err().to_string();
-        assert!(message.contains("no annotation can be used"), "{message}");
+        assert!(message.contains("no expression can be used"), "{message}");
         assert!(
             message.contains("3 × missing image (first: annotations.json: image 1: no a.jpg in")
         );
         let none = json!({"images": [], "annotations": []}).to_string();
         let message = load(Task::Locate, &none).unwrap_err().to_string();
-        assert!(message.contains("there is no annotation in the file"), "{message}");
+        assert!(message.contains("there is no expression in the file"), "{message}");
     }
 }

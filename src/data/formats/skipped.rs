@@ -1,13 +1,13 @@
 //! [`Skipped`]: what a reader left out, so that nothing is left out in silence.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::record::Id;
 use crate::error::{Error, Result};
 
-/// How many examples are kept of each reason.
-const MAX_EXAMPLES: usize = 3;
+/// How many examples are kept of each reason, unless more are asked for.
+pub(super) const FEW_EXAMPLES: usize = 3;
 
 /// Why a record is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,6 +49,24 @@ pub enum Reason {
     Crowd,
     /// A mask that does not decode or does not fit its image.
     BrokenMask,
+    /// A file of which nothing, or nothing more, can be read.
+    BrokenFile,
+    /// A record whose bytes are not those that were written.
+    WrongChecksum,
+    /// An image recorded as larger than any that is decoded.
+    AbsurdSize,
+    /// A box that reaches more than a pixel out of its image; the part inside is used.
+    ClippedBox,
+    /// An utterance without words, or whose words the caption does not have.
+    MissingUtterance,
+    /// A conversation that is not about an image.
+    TextOnly,
+    /// A phrase whose entity nobody drew a box for.
+    UndrawnPhrase,
+    /// An image file that cannot be decoded.
+    BrokenImage,
+    /// An image that is trained on and evaluated on.
+    SharedImage,
 }
 
 impl Reason {
@@ -73,7 +91,53 @@ impl Reason {
             Self::NoUtterance => "no utterance traced inside the image",
             Self::Crowd => "crowd region",
             Self::BrokenMask => "broken mask",
+            Self::BrokenFile => "broken file",
+            Self::WrongChecksum => "wrong checksum",
+            Self::AbsurdSize => "image too large",
+            Self::ClippedBox => "box reaches out of the image",
+            Self::MissingUtterance => "utterance missing",
+            Self::TextOnly => "conversation without an image",
+            Self::UndrawnPhrase => "phrase without a drawn box",
+            Self::BrokenImage => "broken image",
+            Self::SharedImage => "image of training and evaluation",
         }
+    }
+
+    /// One word for programs, as `pixelllm data check --json` gives it.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::BrokenJson => "broken_json",
+            Self::BrokenRecord => "broken_record",
+            Self::Duplicate => "duplicate",
+            Self::UnsafePath => "unsafe_path",
+            Self::MissingImage => "missing_image",
+            Self::NoPixels => "no_pixels",
+            Self::UnknownImage => "unknown_image",
+            Self::UnknownCategory => "unknown_category",
+            Self::NoWords => "no_words",
+            Self::BrokenBox => "broken_box",
+            Self::EmptyBox => "empty_box",
+            Self::BoxOutside | Self::ClippedBox => "box_out_of_bounds",
+            Self::NoBox => "no_box",
+            Self::EmptyTrace => "empty_trace",
+            Self::BackwardTimes => "backward_times",
+            Self::NoUtterance => "no_utterance",
+            Self::Crowd => "crowd",
+            Self::BrokenMask => "broken_mask",
+            Self::BrokenFile => "broken_file",
+            Self::WrongChecksum => "wrong_checksum",
+            Self::AbsurdSize => "absurd_size",
+            Self::MissingUtterance => "missing_utterance",
+            Self::TextOnly => "text_only",
+            Self::UndrawnPhrase => "undrawn_phrase",
+            Self::BrokenImage => "broken_image",
+            Self::SharedImage => "shared_image",
+        }
+    }
+
+    /// Whether something is wrong with the record. The others are sound, and of no use to us.
+    pub fn is_fault(self) -> bool {
+        !matches!(self, Self::Crowd | Self::TextOnly | Self::UndrawnPhrase)
     }
 }
 
@@ -96,6 +160,10 @@ impl Fault {
 pub struct Example {
     /// `file:line`, or the file and the record's id.
     pub place: String,
+    /// The file.
+    pub file: PathBuf,
+    /// The record's id, where it has one.
+    pub id: Option<String>,
     /// Line in the file, counted from 1, where the format has lines.
     pub line: Option<usize>,
     /// The particulars.
@@ -109,24 +177,43 @@ struct Tally {
     examples: Vec<Example>,
 }
 
-impl Tally {
-    fn add(&mut self, example: Example) {
-        self.count += 1;
-        if self.examples.len() < MAX_EXAMPLES {
-            self.examples.push(example);
-        }
+/// Counts in the order in which their reasons came up.
+type Tallies = Vec<(Reason, Tally)>;
+
+fn add(tallies: &mut Tallies, reason: Reason, example: Example, max_examples: usize) {
+    let index = tallies.iter().position(|(of, _)| *of == reason).unwrap_or_else(|| {
+        tallies.push((reason, Tally::default()));
+        tallies.len() - 1
+    });
+    let tally = &mut tallies[index].1;
+    tally.count += 1;
+    if tally.examples.len() < max_examples {
+        tally.examples.push(example);
     }
 }
 
-/// What was left out, by reason, with the first few examples; and which boxes were clipped.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What was left out, by reason, with the first few examples; and what was used although something
+/// is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
-    /// In the order in which the reasons came up.
-    reasons: Vec<(Reason, Tally)>,
-    clipped: Tally,
+    reasons: Tallies,
+    /// Of records that are used.
+    noted: Tallies,
+    max_examples: usize,
+}
+
+impl Default for Skipped {
+    fn default() -> Self {
+        Self::keeping(FEW_EXAMPLES)
+    }
 }
 
 impl Skipped {
+    /// Nothing yet; the first `max_examples` of each reason will be kept.
+    pub(super) fn keeping(max_examples: usize) -> Self {
+        Self { reasons: Vec::new(), noted: Vec::new(), max_examples }
+    }
+
     /// Records that are not used.
     pub fn count(&self) -> usize {
         self.reasons.iter().map(|(_, tally)| tally.count).sum()
@@ -139,12 +226,23 @@ impl Skipped {
 
     /// Boxes that reached more than a pixel out of their image, and of which the part inside is used.
     pub fn clipped(&self) -> usize {
-        self.clipped.count
+        self.noted.iter().find(|(of, _)| *of == Reason::ClippedBox).map_or(0, |(_, t)| t.count)
     }
 
-    /// Whether there is nothing to report: no record skipped, no box clipped.
+    /// Whether there is nothing to report: no record skipped, no box clipped, nothing amiss.
     pub fn is_empty(&self) -> bool {
-        self.reasons.is_empty() && self.clipped.count == 0
+        self.reasons.is_empty() && self.noted.is_empty()
+    }
+
+    /// What is wrong with records that are used nonetheless, with how many it befell.
+    pub fn noted(&self) -> impl Iterator<Item = (Reason, usize)> {
+        self.noted.iter().map(|(reason, tally)| (*reason, tally.count))
+    }
+
+    /// Every example that was kept, of records that are not used and of those that are.
+    pub fn all_examples(&self) -> impl Iterator<Item = (Reason, &Example)> {
+        let tallies = self.reasons.iter().chain(&self.noted);
+        tallies.flat_map(|(reason, tally)| tally.examples.iter().map(|e| (*reason, e)))
     }
 
     /// The reasons that came up, in that order, with how many records each befell.
@@ -163,20 +261,14 @@ impl Skipped {
 
     /// Notes a record that is not used.
     pub(super) fn add(&mut self, place: Place<'_>, fault: Fault) {
-        let example = place.example(fault.message);
-        match self.reasons.iter_mut().find(|(reason, _)| *reason == fault.reason) {
-            Some((_, tally)) => tally.add(example),
-            None => {
-                let mut tally = Tally::default();
-                tally.add(example);
-                self.reasons.push((fault.reason, tally));
-            }
-        }
+        let Fault { reason, message } = fault;
+        add(&mut self.reasons, reason, place.example(message), self.max_examples);
     }
 
-    /// Notes a box of which only a part is used.
-    pub(super) fn add_clipped(&mut self, place: Place<'_>, message: impl Into<String>) {
-        self.clipped.add(place.example(message.into()));
+    /// Notes a record that is used although something is wrong with it.
+    pub(super) fn note(&mut self, place: Place<'_>, fault: Fault) {
+        let Fault { reason, message } = fault;
+        add(&mut self.noted, reason, place.example(message), self.max_examples);
     }
 
     /// Fails where `num_used` is 0: a dataset of which nothing is left is a mistake.
@@ -213,10 +305,16 @@ impl fmt::Display for Skipped {
             }
             separator = "\n";
         }
-        if self.clipped.count > 0 {
-            let boxes = counted(self.clipped.count, "box");
-            write!(f, "{separator}{boxes} clipped to the image")?;
-            write_first(f, &self.clipped)?;
+        for (reason, tally) in &self.noted {
+            match reason {
+                Reason::ClippedBox => {
+                    let boxes = counted(tally.count, "box");
+                    write!(f, "{separator}{boxes} clipped to the image")?;
+                }
+                reason => write!(f, "{separator}{} × {}, used", tally.count, reason.name())?,
+            }
+            write_first(f, tally)?;
+            separator = "\n";
         }
         Ok(())
     }
@@ -244,7 +342,12 @@ fn counted(count: usize, noun: &str) -> String {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Place<'a> {
     /// A line, from 1, of a file of lines.
-    Line { path: &'a Path, line: usize },
+    Line {
+        path: &'a Path,
+        line: usize,
+        /// What the line is about, where it says so.
+        id: Option<&'a Id>,
+    },
     /// A record of a document.
     Record {
         path: &'a Path,
@@ -259,16 +362,19 @@ pub(super) enum Place<'a> {
 
 impl Place<'_> {
     fn example(self, message: String) -> Example {
-        let (place, line) = match self {
-            Self::Line { path, line } => (format!("{}:{line}", file_name(path)), Some(line)),
+        let (place, path, line, id) = match self {
+            Self::Line { path, line, id } => {
+                (format!("{}:{line}", file_name(path)), path, Some(line), id)
+            }
             Self::Record { path, kind, id: Some(id), .. } => {
-                (format!("{}: {kind} {id}", file_name(path)), None)
+                (format!("{}: {kind} {id}", file_name(path)), path, None, Some(id))
             }
             Self::Record { path, kind, id: None, index } => {
-                (format!("{}: {kind}s[{index}]", file_name(path)), None)
+                (format!("{}: {kind}s[{index}]", file_name(path)), path, None, None)
             }
         };
-        Example { place, line, message }
+        let (file, id) = (path.to_path_buf(), id.map(Id::to_string));
+        Example { place, file, id, line, message }
     }
 }
 
@@ -286,14 +392,14 @@ mod tests {
         let mut skipped = Skipped::default();
         assert_eq!((skipped.is_empty(), skipped.to_string().as_str()), (true, ""));
         let path = Path::new("annotations/narratives.jsonl");
-        let line = |line| Place::Line { path, line };
+        let line = |line| Place::Line { path, line, id: None };
         for at in [14, 20] {
             skipped.add(line(at), Fault::new(Reason::EmptyTrace, format!("{at} points")));
         }
         let index = 3;
         let record = Place::Record { path, kind: "image", id: None, index };
         skipped.add(record, Fault::new(Reason::Crowd, ""));
-        skipped.add_clipped(line(30), "by 2 pixels");
+        skipped.note(line(30), Fault::new(Reason::ClippedBox, "by 2 pixels"));
         let expected = "3 records skipped:\
             \n  2 × empty trace (first: narratives.jsonl:14: 14 points)\
             \n  1 × crowd region (first: narratives.jsonl: images[3])\
@@ -307,7 +413,7 @@ mod tests {
     fn only_the_first_few_examples_are_kept() {
         let mut skipped = Skipped::default();
         for line in 1..=100 {
-            let place = Place::Line { path: Path::new("a"), line };
+            let place = Place::Line { path: Path::new("a"), line, id: None };
             skipped.add(place, Fault::new(Reason::BrokenJson, ""));
         }
         let lines: Vec<_> =

@@ -1,19 +1,21 @@
 //! Visual Genome regions as GRiT writes them (`spec/data.md` §5): COCO JSON in which each annotation has
 //! a `caption`.
 
-use std::path::Path;
-
+use super::coco::Images;
 use super::skipped::{Fault, Reason};
-use super::{Loaded, coco};
+use super::{Loaded, Request, coco, visual_genome_regions};
 use crate::data::sample::Task;
 use crate::error::Result;
 
 /// Reads regions with what is said about them.
-pub(super) fn load(task: Task, annotations: &Path, images: &Path) -> Result<Loaded> {
-    coco::load(task, annotations, images, false, |_, region, _| {
+pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
+    let loaded = coco::load(task, request, Images::Images, |_, region, _| {
         let missing = || Fault::new(Reason::BrokenRecord, "missing field `caption`");
         region.caption.clone().ok_or_else(missing)
-    })
+    })?;
+    // GRiT's files do not say which images are COCO's, too; that of Visual Genome does, if it is there.
+    let coco_ids = visual_genome_regions::coco_ids_beside(request.annotations);
+    Ok(Loaded { coco_ids, ..loaded })
 }
 
 #[cfg(test)]

@@ -6,14 +6,13 @@
 //! comes from the file and is checked against it.
 
 mod characters;
-mod protobuf;
 
 use tokenizers::models::unigram::Unigram;
 use tokenizers::normalizers::{NormalizerWrapper, Replace, Sequence};
 use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
 use tokenizers::{AddedToken, normalizers::replace::ReplacePattern};
 
-use protobuf::Fields;
+use crate::data::protobuf::{CUT, Fields};
 
 /// How a message with a first field of bytes begins, as [`MODEL_PIECES`] is.
 const FIRST_BYTE: u8 = (MODEL_PIECES as u8) << 3 | 2;
@@ -71,6 +70,11 @@ pub(super) fn is_meant(bytes: &[u8], extension_is_model: bool) -> bool {
 
 /// The tokenizer of a `.model` file, as its `tokenizer.json` would have it.
 pub(super) fn read(bytes: &[u8]) -> Result<tokenizers::Tokenizer, String> {
+    let named = |problem: String| problem.replacen(CUT, "cut off, or not a SentencePiece model", 1);
+    tokenizer(bytes).map_err(named)
+}
+
+fn tokenizer(bytes: &[u8]) -> Result<tokenizers::Tokenizer, String> {
     let mut pieces = Vec::new();
     let (mut has_trainer, mut normalizer) = (false, None);
     let mut fields = Fields::new(bytes);

@@ -7,20 +7,19 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::{
     NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
 };
 
-use super::{BEGIN, END, PAD, UNKNOWN};
+use super::wordpiece::{INSIDE, tokenizer_json};
+use super::{BEGIN, END, HELP, PAD, UNKNOWN};
 use crate::error::{Error, Result};
 
 /// Special tokens, from id 0.
 const SPECIAL: [&str; 4] = [PAD[0], UNKNOWN[0], BEGIN[0], END[0]];
-/// How pieces inside a word begin.
-const INSIDE: &str = "##";
 /// A pair seen less often is no piece.
 const MIN_FREQUENCY: u64 = 2;
 
@@ -50,7 +49,8 @@ pub(super) fn train(
         });
     }
     while trainer.pieces.len() < vocabulary_size && trainer.merge_most_frequent() {}
-    Ok(tokenizer_json(&trainer.pieces))
+    tokenizer_json(&trainer.pieces, true)
+        .map_err(|problem| Error::Compute { problem, help: HELP.to_string() })
 }
 
 /// How often each word occurs, after BERT's normalisation (lower case, no accents) and splitting
@@ -201,39 +201,6 @@ fn joined(pieces: &[usize], pair: Pair, id: usize) -> Vec<usize> {
         }
     }
     result
-}
-
-/// A `tokenizer.json` as BERT's, so that other tools read it too.
-fn tokenizer_json(pieces: &[String]) -> Value {
-    let vocabulary: serde_json::Map<_, _> =
-        pieces.iter().enumerate().map(|(id, piece)| (piece.clone(), json!(id))).collect();
-    let special: Vec<_> = SPECIAL
-        .iter()
-        .enumerate()
-        .map(|(id, content)| {
-            json!({
-                "id": id, "content": content, "special": true, "single_word": false,
-                "lstrip": false, "rstrip": false, "normalized": false,
-            })
-        })
-        .collect();
-    json!({
-        "version": "1.0",
-        "truncation": null,
-        "padding": null,
-        "added_tokens": special,
-        "normalizer": {
-            "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
-            "strip_accents": null, "lowercase": true,
-        },
-        "pre_tokenizer": { "type": "BertPreTokenizer" },
-        "post_processor": { "type": "BertProcessing", "sep": [END[0], 3], "cls": [BEGIN[0], 2] },
-        "decoder": { "type": "WordPiece", "prefix": INSIDE, "cleanup": false },
-        "model": {
-            "type": "WordPiece", "unk_token": UNKNOWN[0], "continuing_subword_prefix": INSIDE,
-            "max_input_chars_per_word": 100, "vocab": vocabulary,
-        },
-    })
 }
 
 #[cfg(test)]

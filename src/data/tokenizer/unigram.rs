@@ -176,11 +176,8 @@ pub(super) mod tests {
         let text = "the red squares";
         // Spaces belong to the utterance before them, marks to the piece behind them.
         let bounds = |k: f32| BoundingBox::new(k, 0.0, k + 1.0, 1.0);
-        let locations = [(0..4, 1.0), (4..8, 2.0), (8..15, 3.0)].map(|(span, k)| LocatedSpan {
-            span: Some(span),
-            bounds: bounds(k),
-            points: Vec::new(),
-        });
+        let locations = [(0..4, 1.0), (4..8, 2.0), (8..15, 3.0)]
+            .map(|(span, k)| LocatedSpan::new(Some(span), bounds(k)));
         let encoded = tokenizer.encode(text, 16).unwrap();
         assert_eq!(encoded.ids, [0, 9, 4, 6, 7, 8, 1]);
         let places = |alignment: Alignment| -> Vec<_> {

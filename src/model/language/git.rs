@@ -24,6 +24,7 @@ use super::hidden_states::HiddenFusion;
 use super::key_value::{KeyValue, RowChange};
 use crate::model::ConfigProblem;
 use crate::model::activation::Activation;
+use crate::model::matrix_product::apply;
 use layer::GitLayer;
 
 /// Added to the score of a column that a row must not see. Finite, because shaders need not
@@ -250,12 +251,14 @@ impl GitDecoder {
         state.num_text += text.dims()[1];
         // Kept only where they are read: what nobody else holds is changed in place.
         let mut states = Vec::new();
-        for (layer, memory) in self.layers.iter().zip(&mut state.layers) {
+        let memories = std::mem::take(&mut state.layers);
+        for (layer, memory) in self.layers.iter().zip(memories) {
             if self.fusion.is_some() {
                 states.push(text.clone());
             }
-            memory.append(layer.remember(text.clone()));
-            text = layer.forward(text, memory, mask.clone());
+            let memory = memory.append(layer.remember(text.clone()));
+            text = layer.forward(text, &memory, mask.clone());
+            state.layers.push(memory);
         }
         states.push(text.clone());
         let fused = self.fusion.as_ref().and_then(|fusion| fusion.fuse(&states));
@@ -268,11 +271,8 @@ impl GitDecoder {
     /// Features as [`Self::read`] gives them → scores of the token that follows, `[R, L, V]`.
     pub fn logits(&self, features: Tensor<3>) -> Tensor<3> {
         let [width, _] = self.output.weight.dims();
-        self.output.forward(if self.fusion.is_some() {
-            features.narrow(2, 0, width)
-        } else {
-            features
-        })
+        let features = if self.fusion.is_some() { features.narrow(2, 0, width) } else { features };
+        apply(&self.output, features)
     }
 
     /// Features as [`Self::read`] gives them → those of the point head, `[B, N, L, D]`.

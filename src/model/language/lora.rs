@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ConfigProblem;
+use crate::model::matrix_product::apply;
 
 /// A projection of an attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -112,17 +113,23 @@ impl LoraLinear {
     /// - `x`: `[…, inputs]`
     /// - output: `[…, outputs]`
     pub fn forward<const N: usize>(&self, x: Tensor<N>) -> Tensor<N> {
-        let Some(lora) = &self.lora else { return self.base.forward(x) };
+        let Some(lora) = &self.lora else { return apply(&self.base, x) };
         let low = lora.down.forward(lora.dropout.forward(x.clone()));
         // Scaling the narrow side touches fewest numbers.
-        self.base.forward(x) + lora.up.forward(low.mul_scalar(lora.scale))
+        apply(&self.base, x) + lora.up.forward(low.mul_scalar(lora.scale))
     }
 
-    /// The plain layer that computes the same, for inference: `W + scale · A · B`.
-    pub fn merge(self) -> Linear {
-        let Some(Adapter { down, up, scale, .. }) = self.lora else { return self.base };
+    /// The layer that computes the same without an adapter, for inference: `W + scale · A · B`. One whose
+    /// matrix is kept in half precision is left as it is: the sum would be rounded.
+    pub fn merge(self) -> Self {
+        let Self { base, lora: Some(lora) } = self else { return self };
+        if base.weight.val().dtype() != lora.down.weight.val().dtype() {
+            return Self { base, lora: Some(lora) };
+        }
+        let Adapter { down, up, scale, .. } = lora;
         let added = down.weight.val().matmul(up.weight.val()).mul_scalar(scale).detach();
-        Linear { weight: self.base.weight.map(|weight| weight.detach() + added), ..self.base }
+        let weight = base.weight.map(|weight| weight.detach() + added);
+        Self { base: Linear { weight, ..base }, lora: None }
     }
 }
 

@@ -6,6 +6,7 @@ pub mod git;
 pub mod hidden_states;
 mod key_value;
 pub mod lora;
+pub mod sampling;
 pub mod t5;
 pub mod visual_projection;
 
@@ -152,6 +153,15 @@ impl LanguageState {
         }
     }
 
+    /// Text `indices[i]`, which has the prefix of text `i`, becomes text `i`; `indices`: `[R]`. As
+    /// [`Self::select_rows`], but what is known of prefixes may stay where it is.
+    pub fn reorder_texts(self, indices: Tensor<1, Int>) -> Self {
+        match self {
+            Self::Git(state) => Self::Git(state.select_rows(indices)),
+            Self::T5(state) => Self::T5(state.reorder_texts(indices)),
+        }
+    }
+
     /// Number of texts in progress, `R`.
     pub fn num_rows(&self) -> usize {
         match self {
@@ -234,6 +244,14 @@ impl LanguageModel {
             (Self::T5(model), LanguageState::T5(state)) => model.read_text(state, text),
             // What follows a token does not matter here.
             (_, mut state) => self.read(&mut state, text),
+        }
+    }
+
+    /// The same with adapters merged into what they adapt, for inference.
+    pub fn merge_adapters(self) -> Self {
+        match self {
+            Self::Git(decoder) => Self::Git(decoder),
+            Self::T5(model) => Self::T5(model.merge_adapters()),
         }
     }
 

@@ -16,17 +16,30 @@ const COUNT_EPSILON: f64 = 1e-4;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DetectionLossConfig {
-    /// Weight of the heatmap's loss.
+    /// Weight in the sum of losses.
+    pub weight: f64,
+    /// Weight of the heatmap's loss: where centres are.
     pub heatmap_weight: f64,
     /// Weight of the loss of the distances to edges.
     pub distance_weight: f64,
+    /// Weight of the second stage's loss of background and object.
+    pub class_weight: f64,
+    /// Weight of the second stage's loss of corrections of boxes.
+    pub box_weight: f64,
     /// How the heatmap's loss weighs places.
     pub focal: FocalConfig,
 }
 
 impl Default for DetectionLossConfig {
     fn default() -> Self {
-        Self { heatmap_weight: 0.5, distance_weight: 1.0, focal: FocalConfig::default() }
+        Self {
+            weight: 1.0,
+            heatmap_weight: 0.5,
+            distance_weight: 1.0,
+            class_weight: 1.0,
+            box_weight: 1.0,
+            focal: FocalConfig::default(),
+        }
     }
 }
 
@@ -199,26 +212,14 @@ mod tests {
         assert_eq!(loss.into_scalar::<f32>(), 1.0);
     }
 
-    #[test]
-    fn gradients_are_those_of_finite_differences() {
+    /// Autodiff beside central differences, number by number.
+    fn check_gradient(name: &str, loss: impl Fn(Tensor<1>) -> Tensor<1>) {
         let device = Device::flex();
-        let training = device.clone().autodiff();
         let start = [0.7f32, -0.4, 0.9, 1.7, 0.3, 0.8, 1.1, 0.6];
-        let loss = |values: Tensor<1>| {
-            let device = values.device();
-            let logits = values.clone().reshape([1, 8]);
-            let target = [[1.0, 0.2, 0.0, 0.4, 1.0, 0.0, 0.1, 0.3]];
-            let target = Tensor::<2>::from_data(target, &device);
-            let heatmap = heatmap_loss(logits, target, &FocalConfig::default());
-            let wanted = Tensor::<1>::from_data([1.0, 0.5, 0.6, 1.0, 0.9, 0.4, 0.2, 2.0], &device);
-            let mask = Tensor::ones([1, 2], &device);
-            let shape = [1, 2, 4];
-            let distances = distance_loss(values.abs().reshape(shape), wanted.reshape(shape), mask);
-            heatmap.positive + heatmap.negative + distances.loss
-        };
-        let values = Tensor::<1>::from_data(start, &training).require_grad();
+        let values = Tensor::<1>::from_data(start, &device.clone().autodiff()).require_grad();
         let gradient = values.grad(&loss(values.clone()).backward()).unwrap();
         let gradient: Vec<f32> = gradient.into_data().try_to_vec().unwrap();
+        assert!(gradient.iter().any(|value| value.abs() > 1e-3), "{name}: {gradient:?}");
         for (index, found) in gradient.into_iter().enumerate() {
             let at = |step: f32| {
                 let mut moved = start;
@@ -226,7 +227,55 @@ mod tests {
                 loss(Tensor::from_data(moved, &device)).into_scalar::<f32>()
             };
             let expected = (at(5e-3) - at(-5e-3)) / 1e-2;
-            assert!((found - expected).abs() < 2e-3, "{index}: {found} {expected}");
+            assert!((found - expected).abs() < 2e-3, "{name} {index}: {found} {expected}");
+        }
+    }
+
+    #[test]
+    fn the_gradient_of_each_loss_is_that_of_finite_differences() {
+        let matrix = |rows: &[f32], shape: [usize; 2], device: &Device| {
+            Tensor::<1>::from_data(rows, device).reshape(shape)
+        };
+        let target = [1.0, 0.2, 0.0, 0.4, 1.0, 0.0, 0.1, 0.3];
+        let heatmap = |values: &Tensor<1>| {
+            let target = matrix(&target, [1, 8], &values.device());
+            heatmap_loss(values.clone().reshape([1, 8]), target, &FocalConfig::default())
+        };
+        check_gradient("centres", |values| heatmap(&values).positive);
+        check_gradient("other places", |values| heatmap(&values).negative);
+        let wanted = [1.0, 0.5, 0.6, 1.0, 0.9, 0.4, 0.2, 2.0];
+        check_gradient("distances", |values| {
+            let wanted = Tensor::<1>::from_data(wanted, &values.device()).reshape([1, 2, 4]);
+            let mask = Tensor::ones([1, 2], &values.device());
+            distance_loss(values.abs().reshape([1, 2, 4]), wanted, mask).loss
+        });
+        let rows = |values: &Tensor<1>, counts: [f32; 4]| matrix(&counts, [1, 4], &values.device());
+        check_gradient("classes", |values| {
+            let object = rows(&values, [1.0, 0.0, 1.0, 0.0]);
+            let mask = rows(&values, [1.0, 1.0, 1.0, 0.0]);
+            class_loss(values.reshape([1, 4, 2]), object, mask)
+        });
+        check_gradient("corrections", |values| {
+            let wanted = Tensor::<1>::from_data(wanted, &values.device()).reshape([1, 2, 4]);
+            let object = matrix(&[1.0, 0.0], [1, 2], &values.device());
+            box_loss(values.reshape([1, 2, 4]), wanted, object)
+        });
+    }
+
+    #[test]
+    fn losses_of_nothing_are_zero_and_so_are_their_gradients() {
+        let device = Device::flex().autodiff();
+        let none = || Tensor::<2>::zeros([2, 3], &device);
+        let distances = Tensor::<3>::zeros([2, 3, 4], &device).require_grad();
+        let loss = distance_loss(distances.clone(), Tensor::zeros([2, 3, 4], &device), none()).loss;
+        let logits = Tensor::<3>::zeros([2, 3, 2], &device).require_grad();
+        let total = loss
+            + class_loss(logits.clone(), none(), none())
+            + box_loss(distances.clone(), Tensor::ones([2, 3, 4], &device), none());
+        assert_eq!(total.clone().into_scalar::<f32>(), 0.0);
+        let gradients = total.backward();
+        for gradient in [distances.grad(&gradients).unwrap(), logits.grad(&gradients).unwrap()] {
+            assert_eq!(gradient.abs().sum().into_scalar::<f32>(), 0.0);
         }
     }
 }

@@ -33,12 +33,18 @@ impl PixelLlm {
         Some(self.boxes.as_ref()?.detect(features.fused.clone()))
     }
 
+    /// Whether the model makes masks.
+    pub fn makes_masks(&self) -> bool {
+        self.masks.is_some()
+    }
+
     /// The masks of boxes; `None` without a mask branch or without SAM. No gradient goes back through
     /// the boxes.
     ///
     /// # Shapes
     /// - `boxes`: `[B, N, 4]`, xyxy in pixels of the canvas
-    /// - `visual`: `[B, N, Q, D]`, what the language model saw of each prompt
+    /// - `visual`: `[B, M, Q, D]`, what the language model saw of each prompt; `M` is `N`, or 1 where rows
+    ///   share theirs
     /// - `text`: `[B, N, L, D]`, features of what it read
     pub fn masks(
         &self,
@@ -49,6 +55,9 @@ impl PixelLlm {
     ) -> Option<Masks> {
         let (masks, image) = (self.masks.as_ref()?, features.sam.clone()?);
         let [_, _, height, width] = image.dims();
+        let [batch, rows, _] = boxes.dims();
+        let [_, _, num_visual, visual_width] = visual.dims();
+        let visual = visual.expand([batch, rows, num_visual, visual_width]);
         Some(masks.forward(MaskInput {
             image,
             grid: self.location.grid(height, width),

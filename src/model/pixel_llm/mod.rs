@@ -41,11 +41,11 @@ pub struct PixelLlmConfig {
     pub language: LanguageConfig,
     /// Point head; `false` for a model that says where nothing is.
     pub points: Option<PointConfig>,
-    /// Box decoder, which finds the boxes to describe; `false` for none. `pixelllm train` leaves it as it
-    /// is.
+    /// Box decoder, which finds the boxes to describe; `false` for none. It learns from sources of the
+    /// task `detect`; without one it stays as it starts.
     pub boxes: Option<BoxDecoderConfig>,
-    /// Mask branch, which needs `[model.vision.sam]`; `false` for none. `pixelllm train` leaves it as it
-    /// is.
+    /// Mask branch, which needs `[model.vision.sam]`; `false` for none. It is trained by sources with
+    /// `masks = true`.
     pub masks: Option<MaskConfig>,
 }
 
@@ -267,6 +267,12 @@ impl PixelLlm {
     /// The same with image encoders that no gradient reaches.
     pub fn freeze_vision(self, eva: bool, sam: bool) -> Self {
         Self { vision: self.vision.freeze(eva, sam), ..self }
+    }
+
+    /// The same with the adapters of the language model merged into what they adapt: for inference, where
+    /// they cost time.
+    pub fn merge_adapters(self) -> Self {
+        Self { language: self.language.merge_adapters(), ..self }
     }
 
     /// The language model.

@@ -3,17 +3,9 @@
 use burn::tensor::{Int, Tensor};
 
 use super::PixelLlm;
-use crate::model::language::beam::{BeamConfig, beam_search};
-use crate::model::language::decoding::greedy;
-
-/// How texts are found.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Decoding {
-    /// One text per prompt, token by token (`spec/inference.md` §4).
-    Greedy,
-    /// Several (§5).
-    Beams(BeamConfig),
-}
+use crate::model::language::beam::beam_search;
+pub use crate::model::language::decoding::Decoding;
+use crate::model::language::decoding::write;
 
 /// Texts about prompts, `K` for each, the best last.
 #[derive(Debug, Clone)]
@@ -50,10 +42,9 @@ impl PixelLlm {
         let [batch, rows, _, _] = visual.dims();
         let state = self.begin_at(visual, context, rows);
         let (tokens, scores) = match decoding {
-            Decoding::Greedy => {
-                let texts = greedy(&self.language, state, max_tokens);
-                let scores = texts.scores(&self.language.vocabulary());
-                (texts.tokens.unsqueeze_dim::<3>(1), scores.unsqueeze_dim::<2>(1))
+            Decoding::Greedy | Decoding::Sample(_) => {
+                let texts = write(&self.language, state, max_tokens, decoding);
+                (texts.tokens.unsqueeze_dim::<3>(1), texts.scores.unsqueeze_dim::<2>(1))
             }
             Decoding::Beams(config) => {
                 let beams = beam_search(&self.language, state, max_tokens, config);

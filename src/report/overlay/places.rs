@@ -60,7 +60,12 @@ mod tests {
         let at = |x: f32, y: f32| Point { x, y };
         let described = |place: &Place| {
             let region = place.bounds();
-            let answer = Description { region, caption: "it".into(), score: 0.0 };
+            let answer = Description {
+                region,
+                caption: "it".into(),
+                token_log_probs: vec![],
+                score: 0.0,
+            };
             description_of(&RgbImage::from_pixel(512, 512, GREY), &answer, place).unwrap()
         };
         let points = Place::Points { positive: vec![at(0.25, 0.5)], negative: vec![at(0.75, 0.5)] };

@@ -49,16 +49,20 @@ impl WrittenCaptions {
             };
             self.written.iter().map(beside).collect()
         });
-        let mut add = |metric: &str, of: fn(&[Captions]) -> f64| {
+        let meteor = table.meteor.clone();
+        let mut add = |metric: &str, of: &dyn Fn(&[Captions]) -> f64| {
             table.add(metric, of(&self.written), trivial.as_deref().map(of), n);
         };
-        add("bleu_4", |set| {
+        add("bleu_4", &|set| {
             let [.., bleu_4] = bleu(set);
             bleu_4.corpus
         });
-        add("rouge_l", |set| rouge_l(set).corpus);
+        add("rouge_l", &|set| rouge_l(set).corpus);
+        if let Some(meteor) = meteor {
+            add("meteor", &|set| meteor.score_set(set).corpus);
+        }
         if n > 1 {
-            add("cider", |set| cider(set).corpus);
+            add("cider", &|set| cider(set).corpus);
         } else {
             table.note("cider compares captions with those of other images, and there is one caption: it is left out");
         }

@@ -1,10 +1,12 @@
 //! Scores of *locate*.
 
 use super::baselines::Baselines;
+use super::masks::MaskEvaluation;
 use super::{Batch, ImageAnswers, Table, TaskEvaluation};
 use crate::error::Result;
 use crate::geometry::BoundingBox;
 use crate::metrics::referring::{ReferringScores, iou};
+use crate::tasks::locate::{Find, Found};
 
 /// IoU so far, one entry per expression.
 pub(super) struct LocateEvaluation<'a> {
@@ -12,36 +14,48 @@ pub(super) struct LocateEvaluation<'a> {
     ious: Vec<f64>,
     baseline_ious: Vec<f64>,
     num_without_words: usize,
+    masks: MaskEvaluation<'a>,
 }
 
 impl<'a> LocateEvaluation<'a> {
     pub(super) fn new(baselines: &'a Baselines) -> Self {
-        Self { baselines, ious: Vec::new(), baseline_ious: Vec::new(), num_without_words: 0 }
+        Self {
+            baselines,
+            ious: Vec::new(),
+            baseline_ious: Vec::new(),
+            num_without_words: 0,
+            masks: MaskEvaluation::new(baselines.mask.as_ref()),
+        }
     }
 }
 
 impl TaskEvaluation for LocateEvaluation<'_> {
     fn add(&mut self, batch: &Batch<'_>, answers: &mut [ImageAnswers]) -> Result<()> {
-        let (mut expressions, mut regions) = (Vec::new(), Vec::new());
+        let (mut expressions, mut references) = (Vec::new(), Vec::new());
         for sample in batch.samples {
-            let (mut texts, mut boxes) = (Vec::new(), Vec::new());
+            let (mut texts, mut rows) = (Vec::new(), Vec::new());
             for row in &sample.rows {
                 if batch.predictor.has_words(&row.text)? {
                     texts.push(row.text.clone());
-                    boxes.push(row.region.unwrap_or(BoundingBox::UNIT));
+                    rows.push(row);
                 } else {
                     self.num_without_words += 1;
                 }
             }
             expressions.push(texts);
-            regions.push(boxes);
+            references.push(rows);
         }
-        let located = batch.predictor.locate_as(&batch.images, &expressions, &batch.settings)?;
-        let images = located.into_iter().zip(regions).zip(&batch.images.sizes).zip(answers);
-        for (((located, regions), &[width, height]), answers) in images {
+        let has_masks = references.iter().flatten().any(|row| row.mask.is_some());
+        let what = if has_masks { Find::BoxesAndMasks } else { Find::Boxes };
+        let found = batch.predictor.find(&batch.images, &expressions, &batch.settings, what)?;
+        let images = found.into_iter().zip(references).zip(&batch.images.sizes).zip(answers);
+        for (((found, references), &[width, height]), answers) in images {
             // In pixels of the canvas, within the image.
             let in_pixels = |bounds: BoundingBox| bounds.scale(width, height).clip(width, height);
-            for (location, region) in located.into_iter().zip(regions) {
+            for (found, row) in found.into_iter().zip(references) {
+                let region = row.region.unwrap_or(BoundingBox::UNIT);
+                let Found { mut location, mask } = found;
+                location.mask = self.masks.add(&location, mask.as_ref(), row)?;
                 let reference = in_pixels(region);
                 self.ious.push(iou(in_pixels(location.bounds), reference));
                 let baseline = self.baselines.region;
@@ -68,5 +82,6 @@ impl TaskEvaluation for LocateEvaluation<'_> {
         add("precision_at_0.5", |scores| scores.precision_at_50);
         add("precision_at_0.75", |scores| scores.precision_at_75);
         add("mean_iou", |scores| scores.mean_iou);
+        self.masks.finish(table);
     }
 }

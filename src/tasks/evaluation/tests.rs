@@ -1,5 +1,5 @@
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::metrics::referring::iou;
@@ -38,7 +38,8 @@ fn evaluate(config: &EvaluationConfig, edit: impl Fn(&mut Vec<Source>)) -> Outco
     let mut sources = sources(&write_images(folder.path()));
     edit(&mut sources);
     let predictor = testing::predictor().unwrap();
-    let evaluator = Evaluator { predictor: &predictor, alignment: Alignment::Offsets, config };
+    let evaluator =
+        Evaluator { predictor: &predictor, alignment: Alignment::Offsets, config, meteor: None };
     let train = sources.clone();
     evaluator.evaluate(&[("test".into(), sources)], &train, &|_| ()).unwrap()
 }
@@ -125,6 +126,56 @@ fn every_answer_is_scored_once_and_kept() {
     close(score(&outcome, "locate", "mean_iou").value, ious.iter().sum::<f64>() / 3.0);
 }
 
+/// Scores of *detect* of a model with random weights; the source says what there is.
+fn detect(rows: fn(&[PathBuf]) -> Source) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let source = rows(&write_images(folder.path()));
+    let predictor = testing::detector().unwrap();
+    let config = EvaluationConfig::default();
+    let evaluator = Evaluator {
+        predictor: &predictor,
+        alignment: Alignment::Offsets,
+        config: &config,
+        meteor: None,
+    };
+    let train = vec![source.clone()];
+    evaluator.evaluate(&[("test".into(), vec![source])], &train, &|_| ()).unwrap()
+}
+
+#[test]
+fn the_trivial_detections_are_scored_as_worked_out_by_hand() {
+    let outcome = detect(|paths| {
+        let captions = ["a red circle", "a red square", "a red circle"];
+        let rows = vec![
+            vec![region(captions[0], LEFT), region(captions[1], RIGHT)],
+            vec![region(captions[2], LEFT)],
+        ];
+        testing::source(Task::Detect, paths, rows)
+    });
+    let baseline = |metric| score(&outcome, "detect", metric).baseline.unwrap();
+    // Boxes of half the width and the whole height, at the left (right for 2 of 3 regions), in the
+    // middle (for none: 1/3 of either half), at the right (for 1 of 3). Ranked left, left, right,
+    // right, middle: right, right, and of the two at the right that of the first image.
+    close(baseline("recall_at_0.5"), 1.0);
+    close(baseline("map_boxes_at_0.5"), 1.0);
+    // "a red circle" is what stands at the left: precision 1 up to a recall of 2/3, 67 of 100 points.
+    close(baseline("map_exact"), 0.67);
+    assert_eq!(score(&outcome, "detect", "map_boxes").n, 3);
+    let answers = &outcome.answers[0];
+    assert!(answers.detections.as_ref().is_some_and(|found| !found.is_empty()));
+    assert_eq!(answers.annotated_regions[1], (RIGHT, "a red square".into()));
+}
+
+#[test]
+fn regions_that_are_annotated_twice_are_one() {
+    let outcome = detect(|paths| {
+        let near = BoundingBox::new(0.0, 0.0, 0.5, 0.9);
+        let rows = vec![vec![region("a", LEFT), region("b", near)], vec![region("c", RIGHT)]];
+        testing::source(Task::Detect, paths, rows)
+    });
+    assert_eq!(score(&outcome, "detect", "map_boxes").n, 2);
+}
+
 #[test]
 fn batches_do_not_change_the_scores() {
     let one = evaluate(&EvaluationConfig { batch_size: 1, ..Default::default() }, |_| ());
@@ -185,14 +236,18 @@ fn progress_comes_after_every_batch_and_broken_images_are_named() {
     let sources = sources(&paths);
     let config = EvaluationConfig { batch_size: 1, ..Default::default() };
     let predictor = testing::predictor().unwrap();
-    let evaluator =
-        Evaluator { predictor: &predictor, alignment: Alignment::Offsets, config: &config };
+    let evaluator = Evaluator {
+        predictor: &predictor,
+        alignment: Alignment::Offsets,
+        config: &config,
+        meteor: None,
+    };
     let steps = RefCell::new(Vec::new());
     let progress = |p: Progress<'_>| steps.borrow_mut().push((p.task, p.done, p.total));
     let splits = [("test".to_string(), sources)];
     evaluator.evaluate(&splits, &[], &progress).unwrap();
     let expected: Vec<_> =
-        Task::ALL.into_iter().flat_map(|task| [(task, 1, 2), (task, 2, 2)]).collect();
+        testing::WITHOUT_BOXES.into_iter().flat_map(|task| [(task, 1, 2), (task, 2, 2)]).collect();
     assert_eq!(steps.into_inner(), expected);
 
     std::fs::write(&paths[1], []).unwrap();

@@ -10,6 +10,7 @@ use super::super::json;
 use super::{METRIC, numbers, texts};
 use crate::error::{Error, Result};
 use crate::metrics::dense_captions::{DenseCaptions, Detection, EmptyCaptions, Region, merge};
+use crate::metrics::meteor::Meteor;
 
 #[derive(Deserialize)]
 struct Annotations {
@@ -53,7 +54,7 @@ struct Expected {
     scores: BTreeMap<String, BTreeMap<String, f64>>,
 }
 
-pub(super) fn compare(folder: &Path) -> Result<Vec<Comparison>> {
+pub(super) fn compare(folder: &Path, meteor: Option<&Meteor>) -> Result<Vec<Comparison>> {
     let predictions: Vec<Prediction> = json::read(folder, "densecap_predictions.json")?;
     let mut comparisons = Vec::new();
     for case in ["densecap", "densecap_empty"] {
@@ -73,7 +74,10 @@ pub(super) fn compare(folder: &Path) -> Result<Vec<Comparison>> {
                 let detections: Vec<_> = detections(*image, &predictions).collect();
                 captions.add_image(regions, &detections);
             }
-            let found = captions.scores(None);
+            let found = match meteor {
+                Some(meteor) => captions.scores(Some(&|said, texts| meteor.score(said, texts))),
+                None => captions.scores(None),
+            };
             comparisons.extend(scores.iter().map(|(metric, &expected)| {
                 let output = format!("{case}.{settings}.{metric}");
                 match found.get(metric) {

@@ -14,6 +14,7 @@ use crate::metrics::cider::cider;
 use crate::metrics::coco::Captions;
 use crate::metrics::located_captions::{CaptionedPlace, LocatedCaption, Merging, pair};
 use crate::metrics::merging::Overlap;
+use crate::metrics::meteor::Meteor;
 use crate::metrics::rouge::rouge_l;
 
 type Example = super::Example<Prediction, Target>;
@@ -71,7 +72,7 @@ struct Entry {
     captions: Option<Vec<String>>,
 }
 
-pub(super) fn compare(folder: &Path) -> Result<Vec<Comparison>> {
+pub(super) fn compare(folder: &Path, meteor: Option<&Meteor>) -> Result<Vec<Comparison>> {
     let examples: Vec<Example> = json::read(folder, "loca_inputs.json")?;
     let expected: Expected = json::read(folder, "loca_expected.json")?;
     let reference = Overlap::SizesAsCorners;
@@ -99,7 +100,7 @@ pub(super) fn compare(folder: &Path) -> Result<Vec<Comparison>> {
         ] {
             comparisons.extend(entries(&format!("{case}.{list}"), list, found, expected, &images));
         }
-        comparisons.extend(metrics(case, &predicted, &expected.metrics));
+        comparisons.extend(metrics(case, &predicted, &expected.metrics, meteor));
     }
     Ok(comparisons)
 }
@@ -109,6 +110,7 @@ fn metrics(
     case: &str,
     pairs: &[LocatedCaption],
     expected: &BTreeMap<String, Metric>,
+    meteor: Option<&Meteor>,
 ) -> Vec<Comparison> {
     let set: Vec<_> =
         pairs.iter().filter_map(|one| Captions::of(&one.caption, &one.references)).collect();
@@ -118,6 +120,10 @@ fn metrics(
             "BLEU-4" => bleu(&set).map(|score| score.corpus).to_vec(),
             "ROUGE_L" => vec![rouge_l(&set).corpus],
             "CIDEr" => vec![cider(&set).corpus],
+            "Meteor" => match meteor {
+                Some(meteor) => vec![meteor.score_set(&set).corpus],
+                None => return Comparison::not_implemented(&output),
+            },
             _ => return Comparison::not_implemented(&output),
         };
         let expected = match expected {

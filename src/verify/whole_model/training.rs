@@ -96,8 +96,10 @@ impl Step<'_> {
             }
         }
         let mut rng = ChaCha8Rng::seed_from_u64(0);
-        let found = decoder.forward_train(images.features.fused.clone(), &objects, &mut rng);
-        let loss = found.losses.total(&settings.config(self.case.vectors)?.loss);
+        let losses = settings.losses();
+        let map = images.features.fused.clone();
+        let found = decoder.forward_train(map, &objects, &losses.focal, &mut rng);
+        let loss = found.losses.total(&losses);
         let prefix = format!("{}.", self.prefix);
         self.produced.extend(training_outputs(&prefix, &found, &self.case.device));
         let share = self.share("proposal_loss_valid_mask")?;

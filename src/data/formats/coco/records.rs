@@ -7,18 +7,19 @@ use super::super::record::{Id, Identified, Lenient};
 
 /// A file: images, annotations and categories.
 #[derive(Debug, Deserialize)]
-pub(super) struct Document<I, A, C> {
-    pub(super) images: Vec<I>,
-    pub(super) annotations: Vec<A>,
+pub(in crate::data::formats) struct Document<I, A, C> {
+    pub(in crate::data::formats) images: Vec<I>,
+    pub(in crate::data::formats) annotations: Vec<A>,
     #[serde(default = "Vec::new")]
-    pub(super) categories: Vec<C>,
+    pub(in crate::data::formats) categories: Vec<C>,
 }
 
 /// A file without a broken record.
-pub(super) type SoundDocument<S> = Document<ImageRecord, AnnotationRecord<S>, Category>;
+pub(in crate::data::formats) type SoundDocument<S> =
+    Document<ImageRecord, AnnotationRecord<S>, Category>;
 
 /// A file in which records may be broken.
-pub(super) type LenientDocument<S> =
+pub(in crate::data::formats) type LenientDocument<S> =
     Document<Lenient<ImageRecord>, Lenient<AnnotationRecord<S>>, Lenient<Category>>;
 
 impl<S> From<SoundDocument<S>> for LenientDocument<S> {
@@ -33,16 +34,16 @@ impl<S> From<SoundDocument<S>> for LenientDocument<S> {
 
 /// An image, or one expression about an image.
 #[derive(Debug, Deserialize)]
-pub(crate) struct ImageRecord {
-    pub(crate) id: Id,
-    pub(super) file_name: String,
+pub(in crate::data::formats) struct ImageRecord {
+    pub(in crate::data::formats) id: Id,
+    pub(in crate::data::formats) file_name: String,
     /// Pixels.
-    pub(crate) width: u32,
+    pub(in crate::data::formats) width: u32,
     /// Pixels.
-    pub(crate) height: u32,
+    pub(in crate::data::formats) height: u32,
     /// MDETR: the expression.
     #[serde(default)]
-    pub(crate) caption: Option<String>,
+    pub(in crate::data::formats) caption: Option<String>,
     /// MDETR: the image that the expression is about.
     #[serde(default)]
     original_id: Option<Id>,
@@ -54,32 +55,32 @@ pub(crate) struct ImageRecord {
 /// A region of an image; `S` is what is kept of the segmentation.
 #[derive(Debug, Deserialize)]
 #[serde(bound = "S: DeserializeOwned + Default")]
-pub(crate) struct AnnotationRecord<S = IgnoredAny> {
+pub(in crate::data::formats) struct AnnotationRecord<S = IgnoredAny> {
     #[serde(default)]
-    pub(crate) id: Option<Id>,
-    pub(super) image_id: Id,
+    pub(in crate::data::formats) id: Option<Id>,
+    pub(in crate::data::formats) image_id: Id,
     /// `[x, y, width, height]` in pixels; `None` where the file said `null` or `NaN`.
-    pub(super) bbox: Vec<Option<f64>>,
+    pub(in crate::data::formats) bbox: Vec<Option<f64>>,
     /// GRiT: what the region is.
     #[serde(default)]
-    pub(crate) caption: Option<String>,
+    pub(in crate::data::formats) caption: Option<String>,
     #[serde(default)]
-    pub(crate) category_id: Option<Id>,
+    pub(in crate::data::formats) category_id: Option<Id>,
     #[serde(default)]
-    pub(crate) iscrowd: u8,
+    pub(in crate::data::formats) iscrowd: u8,
     #[serde(default)]
-    pub(crate) segmentation: S,
+    pub(in crate::data::formats) segmentation: S,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Category {
-    pub(super) id: Id,
-    pub(super) name: String,
+pub(in crate::data::formats) struct Category {
+    pub(in crate::data::formats) id: Id,
+    pub(in crate::data::formats) name: String,
 }
 
 impl ImageRecord {
     /// The dataset's name for the image, not for the expression about it.
-    pub(crate) fn image_id(&self) -> String {
+    pub(in crate::data::formats) fn image_id(&self) -> String {
         let id = self.original_img_id.as_ref().or(self.original_id.as_ref());
         id.unwrap_or(&self.id).to_string()
     }

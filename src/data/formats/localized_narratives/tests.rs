@@ -34,13 +34,13 @@ fn load(lines: &[String]) -> Result<Loaded> {
 #[test]
 fn narratives_of_an_image_share_a_sample_in_the_order_of_the_file() {
     let lines = [("7", 1), ("8", 1), ("7", 2)];
-    let Loaded { samples, skipped } =
+    let Loaded { samples, skipped, .. } =
         load(&lines.map(|(image, annotator)| narrative(image, annotator).to_string())).unwrap();
     assert!(skipped.is_empty(), "{skipped}");
     let found: Vec<_> =
         samples.iter().map(|s| (s.image_id.as_str(), s.rows.len(), s.task)).collect();
     assert_eq!(found, [("7", 2, Task::Narrate), ("8", 1, Task::Narrate)]);
-    let file_name = |sample: &Sample| sample.image.file_name().unwrap().to_owned();
+    let file_name = |sample: &Sample| sample.image.path.file_name().unwrap().to_owned();
     assert_eq!(samples.iter().map(file_name).collect::<Vec<_>>(), IMAGES);
 }
 
@@ -50,14 +50,12 @@ fn utterances_have_their_bytes_of_the_caption_and_the_trace_clipped_to_the_image
     let row = &loaded.samples[0].rows[0];
     assert_eq!((row.text.as_str(), row.region), ("A red circle, and a square.", None));
     let expected = [
-        located(0..13, BoundingBox::new(0.25, 0.125, 0.5, 0.75)),
-        located(14..27, BoundingBox::new(0.5, 0.75, 1.0, 0.75)),
+        (Some(0..13), BoundingBox::new(0.25, 0.125, 0.5, 0.75), Some([0.0, 1.0])),
+        (Some(14..27), BoundingBox::new(0.5, 0.75, 1.0, 0.75), Some([1.0, 2.0])),
     ];
-    assert_eq!(row.locations, expected);
-}
-
-fn located(span: Range<usize>, bounds: BoundingBox) -> LocatedSpan {
-    LocatedSpan { span: Some(span), bounds, points: Vec::new() }
+    let found = row.locations.iter().map(|l| (l.span.clone(), l.bounds, l.seconds));
+    assert_eq!(found.collect::<Vec<_>>(), expected);
+    assert!(row.locations.iter().all(|location| location.points.is_empty()), "not asked for");
 }
 
 #[test]
@@ -126,7 +124,7 @@ fn each_damaged_line_is_skipped_for_its_reason_and_nothing_else_is() {
     lines.push(narrative("7", 2).to_string()[..100].to_string());
     lines.push("NaN".to_string());
     lines.push(narrative("8", 1).to_string());
-    let Loaded { samples, skipped } = load(&lines).unwrap();
+    let Loaded { samples, skipped, .. } = load(&lines).unwrap();
     assert_skipped(&skipped, &expected);
     assert_eq!(samples.iter().map(|sample| sample.rows.len()).collect::<Vec<_>>(), [1, 1]);
     let duplicate = &skipped.examples(Reason::Duplicate)[0];
@@ -149,6 +147,7 @@ fn a_file_with_no_usable_line_is_an_error_with_the_reasons_and_the_first_line() 
 #[test]
 fn image_files_are_found_by_number_and_by_name() {
     assert_eq!(file_names(&Id::Number(139))[0], "000000000139.jpg");
+    assert_eq!(file_names(&Id::Number(139))[3..5], ["139.jpg", "139.png"]);
     let names = file_names(&Id::Text("ADE_train_00000001".to_string()));
     assert_eq!(names[0], "ADE_train_00000001.jpg");
     assert_eq!(file_names(&Id::Text("1000092795".to_string()))[3], "1000092795.jpg");
@@ -229,8 +228,8 @@ fn by_rank_the_box_of_every_token_is_that_of_the_reference() {
     let special = [inputs.pad, inputs.bos, inputs.eos];
     for (narrative, expected) in inputs.narratives.iter().zip(expected) {
         let trace = Trace::new(&narrative.traces).unwrap();
-        let locations =
-            locate(Task::Narrate, &narrative.caption, &narrative.timed_caption, &trace).unwrap();
+        let located = locate(&narrative.caption, &narrative.timed_caption, &trace, 0).unwrap();
+        let locations = located.0;
         let offset = |token: &i64| (!special.contains(token)).then_some(0..0);
         let offsets: Vec<_> = expected.text_tokens.iter().map(offset).collect();
         let boxes = Alignment::Rank.align(&locations, &offsets);
@@ -244,4 +243,73 @@ fn by_rank_the_box_of_every_token_is_that_of_the_reference() {
             .collect();
         assert_eq!(corners, expected.corner_points, "{}", narrative.caption);
     }
+}
+
+fn read(folder: &Folder, trace_points: usize, text: &[u8]) -> Result<Loaded> {
+    std::fs::write(folder.annotations(), text).unwrap();
+    let (annotations, images) = (folder.annotations(), folder.images());
+    let request = Request { trace_points, ..Request::new(&annotations, &images) };
+    super::super::read(Format::LocalizedNarratives, Task::Narrate, &request)
+}
+
+#[test]
+fn as_many_points_of_the_trace_are_kept_as_are_asked_for() {
+    let text = narrative("7", 1).to_string();
+    let loaded = read(&Folder::new(&IMAGES), 3, text.as_bytes()).unwrap();
+    let points = |k: usize| -> Vec<[f32; 2]> {
+        loaded.samples[0].rows[0].locations[k].points.iter().map(|p| [p.x, p.y]).collect()
+    };
+    assert_eq!(points(0), [[0.25, 0.125], [0.375, 0.4375], [0.5, 0.75]]);
+    // The mouse leaves the image at the right.
+    assert_eq!(points(1), [[0.5, 0.75], [1.0, 0.75], [1.0, 0.75]]);
+}
+
+#[test]
+fn utterances_that_are_missing_or_go_back_in_time_are_noted_and_the_narrative_is_used() {
+    let mut lines = Vec::new();
+    for (annotator, utterance, begin) in
+        [(1, "and a square.", 1.0), (2, "", 1.0), (3, "and a triangle.", 1.0), (4, "square.", -0.5)]
+    {
+        let mut said = narrative("7", annotator);
+        said["timed_caption"][1]["utterance"] = json!(utterance);
+        said["timed_caption"][1]["start_time"] = json!(begin);
+        lines.push(said.to_string());
+    }
+    let loaded = load(&lines).unwrap();
+    assert_eq!((loaded.samples[0].rows.len(), loaded.num_records), (4, 4));
+    assert_eq!(loaded.skipped.count(), 0);
+    let noted: Vec<_> = loaded.skipped.noted().collect();
+    assert_eq!(noted, [(Reason::MissingUtterance, 2), (Reason::BackwardTimes, 1)]);
+    let lines: Vec<_> = loaded.skipped.all_examples().map(|(_, e)| e.line.unwrap()).collect();
+    assert_eq!(lines, [2, 3, 4]);
+}
+
+#[test]
+fn windows_files_are_read_and_images_are_found_in_folders_below() {
+    let folder = Folder::new(&[]);
+    let below = folder.images().join("training/a/abbey");
+    std::fs::create_dir_all(&below).unwrap();
+    std::fs::write(below.join("ADE_train_00000001.jpg"), "").unwrap();
+    let line = narrative("ADE_train_00000001", 1).to_string();
+    let text = format!("\u{feff}{line}\r\n\r\n");
+    let loaded = read(&folder, 0, text.as_bytes()).unwrap();
+    assert!(loaded.skipped.is_empty(), "{}", loaded.skipped);
+    assert_eq!(loaded.samples[0].image, below.join("ADE_train_00000001.jpg").into());
+}
+
+#[test]
+fn shards_are_read_one_after_the_other() {
+    let folder = Folder::new(&IMAGES);
+    for (shard, image) in [(0, "7"), (1, "8")] {
+        let path = folder.root().join(format!("n-0000{shard}-of-00002.jsonl"));
+        std::fs::write(path, format!("{}\nbroken\n", narrative(image, 1))).unwrap();
+    }
+    let (annotations, images) = (folder.root().join("n.jsonl"), folder.images());
+    let loaded =
+        super::super::load(Format::LocalizedNarratives, Task::Narrate, &annotations, &images)
+            .unwrap();
+    assert_eq!(loaded.samples.len(), 2);
+    let places: Vec<_> =
+        loaded.skipped.examples(Reason::BrokenJson).iter().map(|e| e.place.as_str()).collect();
+    assert_eq!(places, ["n-00000-of-00002.jsonl:2", "n-00001-of-00002.jsonl:2"]);
 }

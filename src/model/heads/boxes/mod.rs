@@ -189,6 +189,7 @@ mod tests {
     use super::pyramid::PyramidConfig;
     use super::roi_head::RoiHeadConfig;
     use super::*;
+    use crate::model::loss::detection::DetectionLossConfig;
 
     fn small() -> BoxDecoderConfig {
         BoxDecoderConfig {
@@ -221,10 +222,11 @@ mod tests {
         let none = BoundingBox::new(0.0, 0.0, 0.0, 0.0);
         let annotated = [vec![object, none], vec![none, none]];
         let map = map(&device).require_grad();
+        let weights = DetectionLossConfig::default();
         let mut rng = ChaCha8Rng::seed_from_u64(3);
-        let step = decoder.forward_train(map.clone(), &annotated, &mut rng);
+        let step = decoder.forward_train(map.clone(), &annotated, &weights.focal, &mut rng);
         assert!(step.samples.iter().all(|samples| samples.len() == 8));
-        let loss = step.losses.total(&config.loss);
+        let loss = step.losses.total(&weights);
         assert!(loss.clone().into_scalar::<f32>().is_finite());
         let gradient = map.grad(&loss.backward()).unwrap();
         assert!(gradient.clone().abs().sum().into_scalar::<f32>() > 0.0);
@@ -234,6 +236,38 @@ mod tests {
         assert!(rows[0].matched && rows[0].annotated == 0);
         let rows = decoder.caption_rows(&step.samples[1], &annotated[1], 4);
         assert!(rows.iter().all(|row| !row.matched));
+    }
+
+    #[test]
+    fn strange_boxes_are_looked_at_without_numbers_that_are_none() {
+        let device = Device::flex();
+        let decoder = small().init(5, 96, &device);
+        let look = decoder.first_look(map(&device));
+        let strange = [
+            [0.0; 4],
+            [10.0, 10.0, 10.0, 40.0],
+            [50.0, 50.0, 20.0, 20.0],
+            [200.0, 200.0, 300.0, 300.0],
+            [-90.0, -90.0, -10.0, -10.0],
+            [-1e9, -1e9, 1e9, 1e9],
+            [f32::NAN, 0.0, 5.0, f32::INFINITY],
+        ];
+        let boxes: Vec<_> =
+            strange.iter().map(|b| BoundingBox::new(b[0], b[1], b[2], b[3])).collect();
+        let (logits, deltas) = decoder.second_look(&look, &[boxes.clone(), boxes.clone()]);
+        assert_eq!((logits.dims(), deltas.dims()), ([2, 7, 2], [2, 7, 4]));
+        let values = Tensor::cat(vec![logits, deltas], 2).into_data();
+        assert!(values.iter::<f32>().all(f32::is_finite));
+        // None of them is an object to learn, and no annotation at all is fine, too.
+        let weights = DetectionLossConfig::default();
+        for annotated in [[boxes[..5].to_vec(), vec![]], [vec![], vec![]]] {
+            let mut rng = ChaCha8Rng::seed_from_u64(1);
+            let step = decoder.forward_train(map(&device), &annotated, &weights.focal, &mut rng);
+            let total = step.losses.total(&weights).into_scalar::<f32>();
+            assert!(total.is_finite() && total > 0.0, "{total}");
+            let rows = decoder.caption_rows(&step.samples[1], &annotated[1], 3);
+            assert!(rows.len() == 3 && rows.iter().all(|row| !row.matched));
+        }
     }
 
     #[test]

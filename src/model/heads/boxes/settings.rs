@@ -12,7 +12,6 @@ use super::pyramid::{PyramidConfig, Scale};
 use super::roi_head::RoiHeadConfig;
 use super::targets::{Cells, TargetRule};
 use crate::model::ConfigProblem;
-use crate::model::loss::detection::DetectionLossConfig;
 
 /// Sizes of the box decoder; defaults are the paper's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,10 +33,11 @@ pub struct BoxDecoderConfig {
     pub roi: RoiHeadConfig,
     /// What comes out.
     pub detections: DetectionConfig,
-    /// Weights of losses.
-    pub loss: DetectionLossConfig,
     /// Overlap with an annotated box from which on a box is given its caption in training.
     pub caption_iou: f32,
+    /// Boxes per image that are captioned in training, at most: the first of those from which the second
+    /// stage learns. The paper has 64, 32 with T5, and 16 where tasks are mixed.
+    pub captioned: usize,
 }
 
 /// How large a cell of a map is.
@@ -86,8 +86,8 @@ impl Default for BoxDecoderConfig {
             proposals: ProposalConfig::default(),
             roi: RoiHeadConfig::default(),
             detections: DetectionConfig::default(),
-            loss: DetectionLossConfig::default(),
             caption_iou: 0.6,
+            captioned: 64,
         }
     }
 }
@@ -98,6 +98,13 @@ impl BoxDecoderConfig {
         let mut problems = ConfigProblem::under("pyramid", self.pyramid.validate());
         problems.extend(ConfigProblem::under("head", self.head.validate()));
         problems.extend(ConfigProblem::under("roi", self.roi.validate()));
+        if self.captioned == 0 {
+            problems.push(ConfigProblem {
+                key: "captioned".into(),
+                problem: "no box would be captioned in training".into(),
+                allowed: "at least 1".into(),
+            });
+        }
         let levels = self.pyramid.levels().len();
         if self.level_ranges.len() != levels {
             problems.push(ConfigProblem {

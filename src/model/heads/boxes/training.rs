@@ -9,8 +9,8 @@ use super::targets::Targets;
 use super::{BoxDecoder, FirstLook};
 use crate::geometry::BoundingBox;
 use crate::model::loss::detection::{
-    DetectionLossConfig, DistanceLoss, HeatmapLoss, box_loss, class_loss, distance_loss,
-    heatmap_loss,
+    DetectionLossConfig, DistanceLoss, FocalConfig, HeatmapLoss, box_loss, class_loss,
+    distance_loss, heatmap_loss,
 };
 
 /// A training step of the box decoder.
@@ -39,9 +39,11 @@ pub struct DetectionLosses {
 }
 
 impl DetectionLosses {
-    /// Their weighted sum, `[1]`.
+    /// Their weighted sum, before the weight of all of them, `[1]`.
     pub fn total(&self, config: &DetectionLossConfig) -> Tensor<1> {
-        self.first_stage(config) + self.classes.clone() + self.boxes.clone()
+        self.first_stage(config)
+            + self.classes.clone() * config.class_weight
+            + self.boxes.clone() * config.box_weight
     }
 
     /// The weighted sum of those of the first stage, `[1]`.
@@ -67,7 +69,7 @@ impl BoxDecoder {
     ///
     /// `annotated` are the boxes of every image in pixels of the canvas; boxes of zeros, which fill up
     /// rows, are none. Give boxes of zeros for an image whose boxes are not to be learnt. Which boxes
-    /// the second stage learns from is drawn from `rng`.
+    /// the second stage learns from is drawn from `rng`. `focal` is how the heatmap's loss weighs places.
     ///
     /// # Shapes
     /// - `map`: `[B, D, H, W]`, the image encoder's
@@ -75,10 +77,11 @@ impl BoxDecoder {
         &self,
         map: Tensor<4>,
         annotated: &[Vec<BoundingBox>],
+        focal: &FocalConfig,
         rng: &mut impl Rng,
     ) -> Training {
         let look = self.first_look(map);
-        let (heatmap, distances) = self.first_stage_losses(&look, annotated);
+        let (heatmap, distances) = self.first_stage_losses(&look, annotated, focal);
         let settings = self.config.proposals;
         let proposals = self.proposals(&look, settings.training_candidates, settings.training_kept);
         let samples = self.samples(&self.on_canvas(&proposals), annotated, rng);
@@ -97,6 +100,7 @@ impl BoxDecoder {
         &self,
         look: &FirstLook,
         annotated: &[Vec<BoundingBox>],
+        focal: &FocalConfig,
     ) -> (HeatmapLoss, DistanceLoss) {
         let (logits, predicted) = look.flat();
         let ranges = &self.config.level_ranges;
@@ -104,10 +108,7 @@ impl BoxDecoder {
         let targets: Vec<Targets> =
             annotated.iter().map(|boxes| rule.targets(boxes, &look.cells, ranges)).collect();
         let (heatmap, distances, mask) = target_tensors(&targets, &logits.device());
-        (
-            heatmap_loss(logits, heatmap, &self.config.loss.focal),
-            distance_loss(predicted, distances, mask),
-        )
+        (heatmap_loss(logits, heatmap, focal), distance_loss(predicted, distances, mask))
     }
 
     /// As many samples for every image; where one has fewer, boxes of zeros that teach nothing fill up.
@@ -162,6 +163,11 @@ impl BoxDecoder {
         let wanted = Tensor::from_data(TensorData::new(wanted, [batch, rows, 4]), &device);
         let classes = class_loss(logits, object.clone(), by_row(counts));
         (classes, box_loss(deltas, wanted, object))
+    }
+
+    /// Samples of an image that are captioned in training, at most.
+    pub fn num_captioned(&self) -> usize {
+        self.config.captioned
     }
 
     /// The first `count` samples of an image as prompts of captions (`spec/model.md` §10.6).

@@ -6,12 +6,13 @@
 
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, LayerNorm, Linear};
-use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 
 use super::{GitConfig, layer_norm};
 use crate::model::activation::Activation;
+use crate::model::attention::attend_with_bias;
 use crate::model::language::key_value::{KeyValue, split_heads};
+use crate::model::matrix_product::apply;
 
 /// One layer.
 #[derive(Module, Debug)]
@@ -51,10 +52,10 @@ impl GitLayer {
 
     /// Keys and values of `rows` `[R, S, D]`.
     pub(super) fn remember(&self, rows: Tensor<3>) -> KeyValue {
-        KeyValue {
-            keys: split_heads(self.key.forward(rows.clone()), self.num_heads),
-            values: split_heads(self.value.forward(rows), self.num_heads),
-        }
+        KeyValue::new(
+            split_heads(apply(&self.key, rows.clone()), self.num_heads),
+            split_heads(apply(&self.value, rows), self.num_heads),
+        )
     }
 
     /// `rows` look at `memory` where `mask` does not hide it.
@@ -70,8 +71,8 @@ impl GitLayer {
     ) -> Tensor<3> {
         let attended = self.attend(rows.clone(), memory, mask);
         let rows = self.attention_norm.forward(rows + self.dropout.forward(attended));
-        let hidden = self.activation.forward(self.mlp_hidden.forward(rows.clone()));
-        let hidden = self.dropout.forward(self.mlp_output.forward(hidden));
+        let hidden = self.activation.forward(apply(&self.mlp_hidden, rows.clone()));
+        let hidden = self.dropout.forward(apply(&self.mlp_output, hidden));
         self.mlp_norm.forward(rows + hidden)
     }
 
@@ -79,14 +80,11 @@ impl GitLayer {
     fn attend(&self, rows: Tensor<3>, memory: &KeyValue, mask: Option<Tensor<4>>) -> Tensor<3> {
         let head_width = rows.dims()[2] / self.num_heads;
         // Scaling queries rather than scores touches fewer numbers.
-        let query = self.query.forward(rows).div_scalar((head_width as f64).sqrt());
-        let scores = split_heads(query, self.num_heads).matmul(memory.keys.clone().swap_dims(2, 3));
-        let scores = match mask {
-            Some(mask) => scores + mask,
-            None => scores,
-        };
-        let weights = self.dropout.forward(softmax(scores, 3));
-        let mixed = weights.matmul(memory.values.clone()).swap_dims(1, 2);
-        self.attention_output.forward(mixed.flatten::<3>(2, 3))
+        let query = apply(&self.query, rows).div_scalar((head_width as f64).sqrt());
+        let query = split_heads(query, self.num_heads);
+        let drop = |weights| self.dropout.forward(weights);
+        let mixed = attend_with_bias(query, memory.keys(), memory.values(), mask, drop);
+        let mixed = mixed.swap_dims(1, 2);
+        apply(&self.attention_output, mixed.flatten::<3>(2, 3))
     }
 }

@@ -4,11 +4,11 @@
 
 use burn::module::{Initializer, Module};
 use burn::nn::Linear;
-use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 
 use super::config::T5Config;
 use super::dropout::LengthDropout;
+use crate::model::attention::attend_with_bias;
 use crate::model::language::key_value::{KeyValue, split_heads};
 use crate::model::language::lora::{LoraConfig, LoraLinear, Projection};
 
@@ -49,12 +49,22 @@ impl T5Attention {
         }
     }
 
+    pub(super) fn merge_adapters(self) -> Self {
+        Self {
+            query: self.query.merge(),
+            key: self.key.merge(),
+            value: self.value.merge(),
+            out: self.out.merge(),
+            ..self
+        }
+    }
+
     /// Keys and values of `rows` `[R, S, D]`.
     pub(super) fn remember(&self, rows: Tensor<3>) -> KeyValue {
-        KeyValue {
-            keys: split_heads(self.key.forward(rows.clone()), self.num_heads),
-            values: split_heads(self.value.forward(rows), self.num_heads),
-        }
+        KeyValue::new(
+            split_heads(self.key.forward(rows.clone()), self.num_heads),
+            split_heads(self.value.forward(rows), self.num_heads),
+        )
     }
 
     /// `rows` look at `memory`.
@@ -69,13 +79,8 @@ impl T5Attention {
         bias: Option<Tensor<4>>,
     ) -> Tensor<3> {
         let query = split_heads(self.query.forward(rows), self.num_heads);
-        let scores = query.matmul(memory.keys.clone().swap_dims(2, 3));
-        let scores = match bias {
-            Some(bias) => scores + bias,
-            None => scores,
-        };
-        let weights = self.dropout.forward(softmax(scores, 3));
-        let mixed = weights.matmul(memory.values.clone()).swap_dims(1, 2);
-        self.out.forward(mixed.flatten::<3>(2, 3))
+        let drop = |weights| self.dropout.forward(weights);
+        let mixed = attend_with_bias(query, memory.keys(), memory.values(), bias, drop);
+        self.out.forward(mixed.swap_dims(1, 2).flatten::<3>(2, 3))
     }
 }

@@ -1,5 +1,6 @@
 //! Sizes and settings of T5.
 
+use burn::tensor::DType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,30 @@ pub enum T5Size {
     Xl,
     /// 11 billion.
     Xxl,
+}
+
+/// What the matrices of T5 are kept in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Storage {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits with the range of `f32` and 3 digits: what Flan-T5 was trained in.
+    Bf16,
+    /// 16 bits with 4 digits, up to 65504.
+    F16,
+}
+
+impl Storage {
+    /// As Burn calls it.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+            Self::F16 => DType::F16,
+        }
+    }
 }
 
 /// The numbers that differ between sizes.
@@ -82,6 +107,10 @@ pub enum Trained {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct T5Config {
+    /// The `config.json` of a published model, its folder, or `hf:owner/name[@revision]`: what it says
+    /// stands for the keys of sizes and norms below and for `tied_output`, which may not say otherwise,
+    /// and for `dropout`, which may. An experiment that is written out has the numbers in its place.
+    pub config: Option<std::path::PathBuf>,
     /// The published size. Each of the next six keys replaces a number of it.
     pub size: T5Size,
     /// Width of a token, in place of that of `size`.
@@ -121,11 +150,16 @@ pub struct T5Config {
     pub decoder_lora: Option<LoraConfig>,
     /// What is trained.
     pub trained: Trained,
+    /// What matrices are kept in that are not trained: half of 32 bits is half of the memory. They are
+    /// widened, layer by layer, where they are read, and everything is computed in 32 bits. In training,
+    /// wide copies are kept for the backward pass, so that little is saved then.
+    pub storage: Storage,
 }
 
 impl Default for T5Config {
     fn default() -> Self {
         Self {
+            config: None,
             size: T5Size::default(),
             width: None,
             num_heads: None,
@@ -145,6 +179,7 @@ impl Default for T5Config {
             encoder_lora: Some(LoraConfig::default()),
             decoder_lora: Some(LoraConfig::default()),
             trained: Trained::default(),
+            storage: Storage::default(),
         }
     }
 }
@@ -197,6 +232,10 @@ impl T5Config {
             problems.push(problem("norm_epsilon", found, "more than 0"));
         }
         problems.extend(ConfigProblem::dropout("dropout", self.dropout));
+        if self.storage != Storage::F32 && self.trained == Trained::All {
+            let found = "matrices that are trained need 32 bits".into();
+            problems.push(problem("storage", found, "\"f32\", or trained = \"lora\""));
+        }
         for (key, lora) in
             [("encoder_lora", &self.encoder_lora), ("decoder_lora", &self.decoder_lora)]
         {
@@ -217,6 +256,14 @@ mod tests {
         let expected = T5Dimensions { mlp_width: 7, ..T5Size::Small.dimensions() };
         assert_eq!(config.dimensions(), expected);
         assert_eq!(config.validate(), []);
+    }
+
+    #[test]
+    fn what_is_trained_is_kept_in_32_bits() {
+        let config = T5Config { storage: Storage::Bf16, ..T5Config::default() };
+        assert_eq!(config.validate(), []);
+        let problems = T5Config { trained: Trained::All, ..config }.validate();
+        assert_eq!(problems.iter().map(|one| one.key.as_str()).collect::<Vec<_>>(), ["storage"]);
     }
 
     #[test]

@@ -2,14 +2,15 @@
 
 use burn::module::Module;
 use burn::nn::{Linear, RmsNorm, RmsNormConfig};
-use burn::tensor::activation::gelu_approximate;
 use burn::tensor::{Device, Tensor};
 
 use super::attention::T5Attention;
 use super::config::T5Config;
 use super::dropout::LengthDropout;
+use crate::model::activation::gelu_tanh;
 use crate::model::dense::dense_without_bias;
 use crate::model::language::key_value::{KeyValue, RowChange};
+use crate::model::matrix_product::apply;
 
 /// A norm by the root mean square alone.
 pub(super) fn norm(config: &T5Config, device: &Device) -> RmsNorm {
@@ -38,9 +39,9 @@ impl FeedForward {
 
     /// `[R, L, D]` → `[R, L, D]`.
     fn forward(&self, rows: Tensor<3>) -> Tensor<3> {
-        let gate = gelu_approximate(self.gate.forward(rows.clone()));
-        let hidden = self.dropout.forward(gate * self.expand.forward(rows));
-        self.contract.forward(hidden)
+        let gate = gelu_tanh(apply(&self.gate, rows.clone()));
+        let hidden = self.dropout.forward(gate * apply(&self.expand, rows));
+        apply(&self.contract, hidden)
     }
 }
 
@@ -63,6 +64,10 @@ impl EncoderLayer {
             mlp: FeedForward::new(config, device),
             dropout: LengthDropout::new(config.dropout),
         }
+    }
+
+    pub(super) fn merge_adapters(self) -> Self {
+        Self { attention: self.attention.merge_adapters(), ..self }
     }
 
     /// # Shapes
@@ -107,6 +112,11 @@ impl LayerMemory {
             encoded: self.encoded.change_rows(change),
         }
     }
+
+    /// With other texts after the same prefixes.
+    pub(super) fn change_texts(self, change: &RowChange) -> Self {
+        Self { text: self.text.map(|text| text.change_rows(change)), ..self }
+    }
 }
 
 impl DecoderLayer {
@@ -120,6 +130,14 @@ impl DecoderLayer {
             mlp_norm: norm(config, device),
             mlp: FeedForward::new(config, device),
             dropout: LengthDropout::new(config.dropout),
+        }
+    }
+
+    pub(super) fn merge_adapters(self) -> Self {
+        Self {
+            self_attention: self.self_attention.merge_adapters(),
+            cross_attention: self.cross_attention.merge_adapters(),
+            ..self
         }
     }
 
@@ -144,10 +162,7 @@ impl DecoderLayer {
         let normed = self.self_norm.forward(rows.clone());
         let read = self.self_attention.remember(normed.clone());
         let text = match memory.text.take() {
-            Some(mut past) => {
-                past.append(read);
-                past
-            }
+            Some(past) => past.append(read),
             None => read,
         };
         let attended = self.self_attention.forward(normed, &text, Some(bias));

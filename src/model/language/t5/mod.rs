@@ -14,6 +14,7 @@
 //! | `relative_positions` | the bias of a distance |
 //! | [`state`] | what is remembered, and what is seen of it |
 //! | `dropout` | T5's dropout |
+//! | `storage` | matrices in half precision |
 //!
 //! Letters: `R` rows, `Q` visual tokens, `C` context tokens, `S = Q + C` prefix, `L` text tokens,
 //! `T` text tokens up to now, `D` width, `V` vocabulary.
@@ -24,23 +25,25 @@ mod dropout;
 mod layer;
 mod relative_positions;
 pub mod state;
+mod storage;
 
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Embedding, EmbeddingConfig, Linear, RmsNorm};
-use burn::tensor::module::linear;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 
 use super::Vocabulary;
 use super::lora::train_adapters_only;
 use super::visual_projection::VisualProjection;
 use crate::model::dense::dense_without_bias;
+use crate::model::matrix_product::{apply, product};
 pub use config::T5Config;
-use config::{Masking, Trained};
+use config::{Masking, Storage, Trained};
 use dropout::LengthDropout;
 use layer::{DecoderLayer, EncoderLayer, norm};
 use relative_positions::RelativePositions;
 pub use state::T5State;
 use state::{After, Prefix, encoder_mask};
+use storage::store_matrices;
 
 impl T5Config {
     /// A language model for visual tokens of width `visual_width`, with fresh weights.
@@ -69,9 +72,13 @@ impl T5Config {
             masking: self.masking,
             vocabulary,
         };
-        match self.trained {
+        let t5 = match self.trained {
             Trained::Lora => train_adapters_only(t5),
             Trained::All => t5,
+        };
+        match self.storage {
+            Storage::F32 => t5,
+            narrow => store_matrices(t5, narrow.dtype()),
         }
     }
 }
@@ -119,6 +126,11 @@ impl T5Language {
     /// As [`T5::logits`].
     pub fn logits(&self, features: Tensor<3>) -> Tensor<3> {
         self.t5.logits(features)
+    }
+
+    /// The same with adapters merged into what they adapt, for inference.
+    pub fn merge_adapters(self) -> Self {
+        Self { t5: self.t5.merge_adapters(), ..self }
     }
 
     /// T5 itself.
@@ -233,7 +245,9 @@ impl T5 {
 
     /// `tokens`: `[R, L]` → `[R, L, D]`.
     pub fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        self.dropout.forward(self.words.forward(tokens))
+        let words = self.words.forward(tokens);
+        let is_narrow = words.dtype() != DType::F32;
+        self.dropout.forward(if is_narrow { words.cast(DType::F32) } else { words })
     }
 
     /// The encoder's output, `[R, S, D]`.
@@ -269,6 +283,17 @@ impl T5 {
         self.advance(&mut state, text, After::Nothing)
     }
 
+    /// The same with adapters merged into what they adapt, for inference.
+    pub fn merge_adapters(self) -> Self {
+        let Encoder { layers, .. } = self.encoder;
+        let layers = layers.into_iter().map(EncoderLayer::merge_adapters).collect();
+        let encoder = Encoder { layers, ..self.encoder };
+        let Decoder { layers, .. } = self.decoder;
+        let layers = layers.into_iter().map(DecoderLayer::merge_adapters).collect();
+        let decoder = Decoder { layers, ..self.decoder };
+        Self { encoder, decoder, ..self }
+    }
+
     /// Number of words, and their width.
     pub fn words_shape(&self) -> [usize; 2] {
         self.words.weight.lazy_shape().dims()
@@ -295,12 +320,12 @@ impl T5 {
     pub fn logits(&self, features: Tensor<3>) -> Tensor<3> {
         let features = self.dropout.forward(features);
         match &self.output {
-            Some(output) => output.forward(features),
+            Some(output) => apply(output, features),
             None => {
                 // Rows of the table have the length √D; without the scale so would logits.
                 let width = features.dims()[2] as f64;
                 let table = self.words.weight.val().transpose();
-                linear(features.div_scalar(width.sqrt()), table, None)
+                product(features.div_scalar(width.sqrt()), table, None)
             }
         }
     }

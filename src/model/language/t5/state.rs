@@ -63,6 +63,16 @@ impl T5State {
         self.change(&RowChange::Select(indices))
     }
 
+    /// Text `indices[i]`, which has the prefix of text `i`, becomes text `i`; `indices`: `[R]`.
+    pub fn reorder_texts(self, indices: Tensor<1, Int>) -> Self {
+        let change = RowChange::Select(indices);
+        Self {
+            layers: self.layers.into_iter().map(|layer| layer.change_texts(&change)).collect(),
+            followed: self.followed.map(|followed| change.apply(followed)),
+            ..self
+        }
+    }
+
     fn change(self, change: &RowChange) -> Self {
         Self {
             layers: self.layers.into_iter().map(|layer| layer.change_rows(change)).collect(),

@@ -1,12 +1,13 @@
 #![allow(clippy::unwrap_used)]
 
-use burn::module::{ModuleVisitor, Param};
+use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Distribution, Gradients, Tolerance};
 
 use super::*;
-use crate::model::language::LanguageModel;
-use crate::model::language::decoding::greedy;
+use crate::model::language::beam::{BeamConfig, beam_search, beam_search_by};
+use crate::model::language::decoding::{Decoding, greedy, write};
 use crate::model::language::lora::LoraConfig;
+use crate::model::language::{LanguageInput, LanguageModel};
 
 const VISUAL_WIDTH: usize = 6;
 const END: i64 = 1;
@@ -156,6 +157,115 @@ fn a_text_written_from_the_cache_is_what_reading_all_of_it_again_at_every_step_g
     }
     let written = greedy(&model, begun, length).tokens;
     written.into_data().assert_eq(&Tensor::cat(text, 1).into_data(), true);
+}
+
+#[test]
+fn beams_from_the_cache_are_those_of_reading_every_text_again_at_every_step() {
+    let device = Device::flex();
+    let model = LanguageModel::T5(config().init(VISUAL_WIDTH, VOCABULARY, &device));
+    let (length, beams, rows) = (7, 3, 2);
+    let begun = model.begin(visual(rows, &device), None);
+    let search = BeamConfig { beams, ..BeamConfig::default() };
+    let cached = beam_search(&model, begun.clone(), length, &search);
+    let mut so_far: Option<Tensor<2, Int>> = None;
+    let read = |parents: Option<Tensor<1, Int>>, tokens: Tensor<2, Int>| {
+        let past = so_far.take().map(|past| match parents {
+            Some(parents) => past.select(0, parents),
+            None => past,
+        });
+        let written = Tensor::cat(past.into_iter().chain([tokens]).collect(), 1);
+        so_far = Some(written.clone());
+        let [_, place] = written.dims();
+        let rest = Tensor::full([rows * beams, length - place], END, &device);
+        let text = Tensor::cat(vec![written, rest], 1);
+        let features = model.read_text(begun.clone().repeat_rows(beams), text);
+        model.logits(features.narrow(1, place - 1, 1)).squeeze_dim(1)
+    };
+    let again = beam_search_by(read, rows, length, &VOCABULARY, &search, &device);
+    cached.tokens.into_data().assert_eq(&again.tokens.into_data(), true);
+    assert_near(cached.scores, again.scores);
+}
+
+#[test]
+fn the_features_of_the_best_beam_are_those_of_reading_it_token_by_token() {
+    let device = Device::flex();
+    let model = LanguageModel::T5(config().init(VISUAL_WIDTH, VOCABULARY, &device));
+    let begun = model.begin(visual(2, &device), None);
+    let decoding = Decoding::Beams(BeamConfig { beams: 2, ..BeamConfig::default() });
+    let best = write(&model, begun.clone(), 7, &decoding);
+    let [_, read, _] = best.features.dims();
+    let mut state = begun;
+    let token = |place| best.tokens.clone().narrow(1, place, 1);
+    for place in 0..read - 1 {
+        let step = model.read(&mut state, token(place));
+        // What is hidden because padding follows (which random weights write, too) is not known to be
+        // so on the way.
+        let followed = token(place + 1).not_equal_elem(VOCABULARY.pad).float();
+        let shown = token(place).not_equal_elem(END).float() * followed;
+        let shown = shown.unsqueeze_dim::<3>(2);
+        let whole = best.features.clone().narrow(1, place, 1);
+        assert_near(step * shown.clone(), whole * shown);
+    }
+}
+
+/// Gives adapters numbers that add something: fresh ones add nothing.
+struct Disturb;
+
+impl ModuleMapper for Disturb {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|values| {
+            let noise = Distribution::Normal(0.0, 0.1);
+            values.clone() + Tensor::random(values.dims(), noise, &values.device())
+        })
+    }
+}
+
+#[test]
+fn merged_adapters_give_the_same_words_and_logits() {
+    let device = Device::flex();
+    let model = config().init(VISUAL_WIDTH, VOCABULARY, &device).map(&mut Disturb);
+    let model = LanguageModel::T5(model);
+    let merged = model.clone().merge_adapters();
+    assert!(merged.num_params() < model.num_params(), "no adapter is left");
+    let visual = visual(3, &device);
+    let text = tokens([[0, 5, 6, 1], [0, 7, 1, 0], [0, 2, 3, 4]], &device);
+    let input = LanguageInput { visual: visual.clone(), context: None, text };
+    let logits = |model: &LanguageModel| model.forward(input.clone()).logits.into_data();
+    let tolerance = Tolerance::<f32>::absolute(1e-5);
+    logits(&merged).assert_approx_eq(&logits(&model), tolerance);
+    let written = |model: &LanguageModel| {
+        greedy(model, model.begin(visual.clone(), None), 8).tokens.into_data()
+    };
+    written(&merged).assert_eq(&written(&model), true);
+}
+
+#[test]
+fn matrices_in_half_precision_compute_as_the_wide_ones_of_their_numbers() {
+    let device = Device::flex();
+    let wide = config().init_t5(VOCABULARY, &device).map(&mut Disturb);
+    for storage in [Storage::Bf16, Storage::F16] {
+        let narrow = T5Config { storage, ..config() }.init_t5(VOCABULARY, &device);
+        // What is loaded becomes narrow too.
+        let narrow = narrow.load_record(wide.clone().into_record());
+        assert_eq!(narrow.words.weight.val().dtype(), storage.dtype());
+        let rounded = store_matrices(narrow.clone(), DType::F32);
+        let logits = |model: &T5| {
+            let visual = Tensor::ones([1, 3, 16], &device);
+            let mut state = model.begin(visual, Some(tokens([[4, 2, 0]], &device)));
+            model.logits(model.read(&mut state, tokens([[0, 5, 7]], &device)))
+        };
+        assert_near(logits(&narrow), logits(&rounded));
+        let error = (logits(&rounded) - logits(&wide)).abs().max().into_scalar::<f32>();
+        assert!(error > 0.0 && error < 1.0, "rounded by {error}");
+    }
+}
+
+#[test]
+fn adapters_on_matrices_in_half_precision_are_trained_and_not_merged() {
+    let narrow = T5Config { storage: Storage::Bf16, ..config() };
+    assert_eq!(trained(&narrow), trained(&config()));
+    let model = narrow.init(VISUAL_WIDTH, VOCABULARY, &Device::flex());
+    assert_eq!(model.clone().merge_adapters().num_params(), model.num_params());
 }
 
 /// Names of the parameters that have a gradient.

@@ -19,7 +19,8 @@ pub(super) enum Value<'a> {
     Fixed32([u8; 4]),
 }
 
-const CUT: &str = "cut off, or not a SentencePiece model";
+/// What is said of bytes that are no message.
+pub(super) const CUT: &str = "cut off, or not the message that is expected";
 
 impl<'a> Fields<'a> {
     pub(super) fn new(message: &'a [u8]) -> Self {
@@ -51,6 +52,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Whether nothing is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     fn take(&mut self, length: usize) -> Result<&'a [u8], String> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(CUT)?;
         self.rest = rest;
@@ -58,7 +64,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Seven bits a byte, the lowest first; the eighth says that more follow.
-    fn varint(&mut self) -> Result<u64, String> {
+    pub(super) fn varint(&mut self) -> Result<u64, String> {
         let mut number = 0;
         for shift in (0..u64::BITS).step_by(7) {
             let (&byte, rest) = self.rest.split_first().ok_or(CUT)?;

@@ -1,0 +1,242 @@
+//! `pixelllm data show`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use image::RgbImage;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use super::super::output::say;
+use super::annotations::{Annotations, Asked, OneFile, TaskArgument};
+use crate::data::alignment::Alignment;
+use crate::data::batch::HostBatch;
+use crate::data::collate::{Collator, RowChoice};
+use crate::data::formats;
+use crate::data::sample::Task;
+use crate::data::source::{Source, SourceConfig};
+use crate::data::tokenizer::Tokenizer;
+use crate::error::{Error, Result};
+use crate::geometry::BoundingBox;
+use crate::model::prompt::location::LocationConfig;
+use crate::report::overlay;
+use crate::tasks::{Description, LocatedWord, Location, Narration};
+use crate::training::sources;
+
+/// Vocabulary of a tokenizer that is trained on one file, in ids, at most: BERT's.
+const VOCABULARY: usize = 30_522;
+
+/// Where a word without a place is: what is not a number is not drawn.
+const NOWHERE: BoundingBox = BoundingBox::new(f32::NAN, f32::NAN, f32::NAN, f32::NAN);
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Show {
+    #[command(flatten)]
+    annotations: Annotations,
+    #[command(flatten)]
+    task: TaskArgument,
+    /// Folder to draw in
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Images of each source, evenly spaced over it
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    samples: usize,
+    /// Seed of which texts of an image are drawn where it has more than `rows_per_image`
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Of one file: the tokenizer [default: one trained on the texts of the file]
+    #[arg(long, value_name = "FILE", requires = "format")]
+    tokenizer: Option<PathBuf>,
+    /// Of one file: side of the canvas, in pixels
+    #[arg(long, value_name = "PIXELS", default_value_t = 384, requires = "format")]
+    canvas_px: usize,
+}
+
+impl Show {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        fs::create_dir_all(&self.out).map_err(Error::io("create", &self.out))?;
+        let (sources, collator) = match self.annotations.ask()? {
+            Asked::File(file) => one_file(&file, &self.task, self.tokenizer, self.canvas_px)?,
+            Asked::Experiment(experiment, split) => {
+                let data = &experiment.data;
+                let train = sources::load_split(data, &data.splits.train)?;
+                let tokenizer = sources::tokenizer(&experiment, &train)?;
+                let shown = match split {
+                    Some(split) => sources::load_split(data, &split)?,
+                    None => train,
+                };
+                (shown, sources::collator(&experiment, tokenizer))
+            }
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        for (number, source) in sources.iter().enumerate() {
+            let total = source.samples.len();
+            let count = self.samples.min(total);
+            for index in (0..count).map(|k| k * total / count) {
+                let batch = collator.collate(source, &[index], RowChoice::Random(&mut rng))?;
+                let seen = Seen { source, index, batch: &batch, tokenizer: &collator.tokenizer };
+                seen.show(&self.out, number)?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The source that one file is, and what it becomes batches with.
+fn one_file(
+    file: &OneFile,
+    task: &TaskArgument,
+    tokenizer: Option<PathBuf>,
+    canvas_px: usize,
+) -> Result<(Vec<Source>, Collator)> {
+    let request = file.request();
+    let task = task.or_usual(file.format, &request)?;
+    let loaded = formats::read(file.format, task, &request)?;
+    let path = |path: &Path| path.display().to_string();
+    let config = SourceConfig {
+        rows_per_image: 4,
+        ..SourceConfig::new(task, file.format, path(&file.annotations), path(&file.images))
+    };
+    let source = Source { config, samples: loaded.samples, skipped: loaded.skipped };
+    let tokenizer = match tokenizer {
+        Some(file) => Tokenizer::from_file(file)?,
+        None => Tokenizer::train(source.texts(), VOCABULARY)?,
+    };
+    let alignment = Alignment::default();
+    let trace_points = LocationConfig::default().trace_points;
+    Ok((vec![source], Collator { tokenizer, alignment, canvas_px, trace_points }))
+}
+
+/// An image with its rows, as the model sees it.
+struct Seen<'a> {
+    source: &'a Source,
+    index: usize,
+    /// Of this image alone.
+    batch: &'a HostBatch,
+    tokenizer: &'a Tokenizer,
+}
+
+impl Seen<'_> {
+    /// Draws every row and prints its tokens. `number`: which of the sources it is of.
+    fn show(&self, folder: &Path, number: usize) -> Result<()> {
+        let sample = &self.source.samples[self.index];
+        let canvas = self.canvas()?;
+        let task = self.source.task();
+        for row in (0..self.batch.dims.rows).filter(|row| self.batch.row_valid[*row] > 0.0) {
+            let name = format!("{number}-{}-{:05}-{row}.png", task.name(), self.index);
+            let path = folder.join(name);
+            let picture = self.picture(&canvas, row)?;
+            picture.save(&path).map_err(|error| Error::Compute {
+                problem: format!("cannot write {}: {error}", path.display()),
+                help: "Choose another folder.".into(),
+            })?;
+            say(format_args!("{}: {}", path.display(), sample.image));
+            self.print_tokens(row);
+        }
+        Ok(())
+    }
+
+    /// The canvas with its padding, `S × S`.
+    fn canvas(&self) -> Result<RgbImage> {
+        let side = self.batch.dims.canvas_px;
+        let plane = side * side;
+        let pixels = (0..plane).flat_map(|at| (0..3).map(move |channel| channel * plane + at));
+        // Whole numbers from 0 to 255.
+        let bytes = pixels.map(|at| self.batch.images[at] as u8).collect();
+        RgbImage::from_raw(side as u32, side as u32, bytes).ok_or_else(|| Error::Compute {
+            problem: "the canvas has another size than its batch says".into(),
+            help: "Report this as a bug.".into(),
+        })
+    }
+
+    /// What is known of a row drawn on the canvas, by the task.
+    fn picture(&self, canvas: &RgbImage, row: usize) -> Result<RgbImage> {
+        let (ids, places) = (self.ids(row), self.places(row));
+        let caption = self.tokenizer.decode(ids);
+        match self.source.task() {
+            Task::Narrate => {
+                let word = |(&id, place): (&i64, &Option<BoundingBox>)| {
+                    let text = self.tokenizer.decode(&[id]);
+                    let bounds = place.unwrap_or(NOWHERE);
+                    (!text.is_empty()).then_some(LocatedWord { text, bounds, log_prob: 0.0 })
+                };
+                let words = ids.iter().zip(&places).filter_map(word).collect();
+                overlay::narration(
+                    canvas,
+                    &Narration { caption, words, token_log_probs: Vec::new(), score: 0.0 },
+                )
+            }
+            Task::Describe | Task::Detect => {
+                let region = self.prompt(row);
+                overlay::description(
+                    canvas,
+                    &Description { region, caption, token_log_probs: Vec::new(), score: 0.0 },
+                )
+            }
+            Task::Locate => {
+                let bounds = places.iter().flatten().next_back().copied();
+                let bounds = bounds.unwrap_or(BoundingBox::UNIT);
+                let location = Location { expression: caption, bounds, mask: None };
+                overlay::location(canvas, &location, None)
+            }
+        }
+    }
+
+    /// Ids of a row, padding included.
+    fn ids(&self, row: usize) -> &[i64] {
+        let length = self.batch.dims.text_tokens;
+        &self.batch.text[row * length..(row + 1) * length]
+    }
+
+    /// The place of each token, normalised to the canvas; a place without an area is none.
+    fn places(&self, row: usize) -> Vec<Option<BoundingBox>> {
+        let length = self.batch.dims.text_tokens;
+        let points = &self.batch.points[row * length * 4..(row + 1) * length * 4];
+        let place = |&[x0, y0, x1, y1]: &[f32; 4]| {
+            let has_place = [x0, y0, x1, y1] != [0.0; 4];
+            has_place.then(|| self.on_canvas(BoundingBox::new(x0, y0, x1, y1)))
+        };
+        points.as_chunks::<4>().0.iter().map(place).collect()
+    }
+
+    /// A box normalised to the un-padded image, normalised to the canvas.
+    fn on_canvas(&self, bounds: BoundingBox) -> BoundingBox {
+        let side = self.batch.dims.canvas_px as f32;
+        bounds.scale(self.batch.sizes[0] / side, self.batch.sizes[1] / side)
+    }
+
+    /// The prompt of a row, normalised to the canvas.
+    fn prompt(&self, row: usize) -> BoundingBox {
+        let prompt = if self.batch.dims.prompts == 1 { 0 } else { row };
+        let corners = &self.batch.prompt_boxes[prompt * 4..(prompt + 1) * 4];
+        let side = self.batch.dims.canvas_px as f32;
+        let &[x0, y0, x1, y1] = corners else { return BoundingBox::UNIT };
+        BoundingBox::new(x0, y0, x1, y1).scale(1.0 / side, 1.0 / side)
+    }
+
+    /// The instruction, and a line of tokens with their ids and the corners of their places in pixels
+    /// of the canvas.
+    fn print_tokens(&self, row: usize) {
+        let dims = &self.batch.dims;
+        let prompt = if dims.prompts == 1 { 0 } else { row };
+        let context =
+            &self.batch.context[prompt * dims.context_tokens..(prompt + 1) * dims.context_tokens];
+        if !context.is_empty() {
+            say(format_args!("  context {:?} {context:?}", self.tokenizer.decode(context)));
+        }
+        let side = dims.canvas_px as f32;
+        let pad = self.tokenizer.vocabulary().pad;
+        for (at, (&id, place)) in self.ids(row).iter().zip(self.places(row)).enumerate() {
+            // T5's texts begin with padding.
+            if id == pad && at > 0 {
+                continue;
+            }
+            let place = place.map(|place| place.scale(side, side).to_array().map(f32::round));
+            let place = place.map(|[x0, y0, x1, y1]| format!(" ({x0}, {y0}) ({x1}, {y1})"));
+            let text = self.tokenizer.decode(&[id]);
+            say(format_args!("  {id:>6} {text:<16}{}", place.unwrap_or_default()));
+        }
+    }
+}

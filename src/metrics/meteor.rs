@@ -1,0 +1,238 @@
+//! METEOR 1.5 (Denkowski and Lavie, 2014) for English, as the COCO evaluation calls it
+//! (`-l en -norm`): words of a caption are aligned with words of a reference, where they are the same,
+//! have the same stem, are synonyms or say the same in other words, and the score is a harmonic mean of
+//! precision and recall, less the more chunks the alignment is in.
+//!
+//! Synonyms, paraphrases and the list of function words come from METEOR's own files ([`Meteor::open`]).
+//! Without them only equal words and stems are compared ([`Meteor::exact_and_stem`]); what comes out is
+//! another measure and bears another name.
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`normalize`] | how a line is read |
+//! | [`synonyms`], [`paraphrases`] | which words and phrases say the same |
+//! | [`resources`] | METEOR's files |
+//! | [`alignment`] | the search |
+//! | [`statistics`] | from alignments to scores |
+
+mod alignment;
+mod normalize;
+mod paraphrases;
+mod resources;
+pub mod statistics;
+mod synonyms;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rayon::prelude::*;
+use rust_stemmers::{Algorithm, Stemmer};
+
+use self::alignment::Match;
+use self::paraphrases::Phrase;
+use self::resources::Resources;
+use self::statistics::{MODULE_WEIGHTS, Statistics};
+use super::coco::{CaptionScore, Captions};
+use crate::error::Result;
+
+/// The environment variable with the path of METEOR's files.
+pub const DATA_VARIABLE: &str = "PIXELLLM_METEOR_DATA";
+
+/// Numbers of the modules, the columns of [`statistics::MODULE_WEIGHTS`].
+const EXACT: usize = 0;
+const STEM: usize = 1;
+const SYNONYM: usize = 2;
+const PARAPHRASE: usize = 3;
+
+/// Compares captions.
+pub struct Meteor {
+    resources: Option<Resources>,
+    stemmer: Stemmer,
+    /// Words that were looked up.
+    words: RwLock<HashMap<String, Arc<Word>>>,
+}
+
+impl std::fmt::Debug for Meteor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Meteor").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+/// A word with what it is compared by.
+#[derive(Debug)]
+struct Word {
+    text: String,
+    stem: String,
+    /// Sets of synonyms, in order.
+    sets: Box<[u32]>,
+    is_function_word: bool,
+}
+
+/// A caption, ready to be aligned.
+#[derive(Debug)]
+struct Sentence {
+    words: Vec<Arc<Word>>,
+    phrases: Vec<Phrase>,
+}
+
+impl Meteor {
+    /// METEOR with its files: `path` is `meteor-1.5.jar` or the folder that has it, with
+    /// `data/paraphrase-en.gz` beside it. Takes a few seconds, most of them for the paraphrases.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) or [`Error::Format`](crate::Error::Format) where a file is missing
+    /// or is not METEOR's.
+    pub fn open(path: &Path) -> Result<Self> {
+        Ok(Self::with(Some(Resources::open(path)?)))
+    }
+
+    /// The measure that needs no files: equal words and stems only, and no word counts less than
+    /// another.
+    pub fn exact_and_stem() -> Self {
+        Self::with(None)
+    }
+
+    /// As [`Self::open`] by `path`, or else by [`DATA_VARIABLE`]; `None` where neither is set.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn find(path: Option<&Path>) -> Result<Option<Self>> {
+        let variable = std::env::var_os(DATA_VARIABLE).filter(|value| !value.is_empty());
+        let path = path.map(Path::to_path_buf).or_else(|| variable.map(PathBuf::from));
+        path.map(|path| Self::open(&path)).transpose()
+    }
+
+    fn with(resources: Option<Resources>) -> Self {
+        let stemmer = Stemmer::create(Algorithm::English);
+        Self { resources, stemmer, words: RwLock::default() }
+    }
+
+    /// What the measure is called: `METEOR` with all its modules, `meteor_exact_stem` otherwise.
+    pub fn name(&self) -> &'static str {
+        if self.resources.is_some() { "METEOR" } else { "meteor_exact_stem" }
+    }
+
+    /// The score of a caption beside the reference that it is most like, in `[0, 1]`; 0 without
+    /// references. Captions as they are, or tokenised.
+    pub fn score(&self, candidate: &str, references: &[impl AsRef<str>]) -> f64 {
+        self.statistics(candidate, references).score()
+    }
+
+    /// What the score is computed from, for the reference with the best score, of equals the first.
+    pub fn statistics(&self, candidate: &str, references: &[impl AsRef<str>]) -> Statistics {
+        let candidate = self.sentence(candidate);
+        let mut best: Option<(f64, Statistics)> = None;
+        for reference in references {
+            let statistics = self.compare(&candidate, &self.sentence(reference.as_ref()));
+            let score = statistics.score();
+            if best.as_ref().is_none_or(|(most, _)| score > *most) {
+                best = Some((score, statistics));
+            }
+        }
+        best.map(|(_, statistics)| statistics).unwrap_or_default()
+    }
+
+    /// What the scores of a set are computed from, caption by caption.
+    pub fn statistics_of_set(&self, set: &[Captions]) -> Vec<Statistics> {
+        set.par_iter()
+            .map(|captions| self.statistics(&captions.candidate, &captions.references))
+            .collect()
+    }
+
+    /// Scores of a set; that of the whole is of the sums of the statistics.
+    pub fn score_set(&self, set: &[Captions]) -> CaptionScore {
+        let statistics = self.statistics_of_set(set);
+        let sum: Statistics = statistics.iter().sum();
+        let per_image = statistics.iter().map(Statistics::score).collect();
+        CaptionScore { corpus: sum.score(), per_image }
+    }
+
+    /// A caption as METEOR reads it: words with single spaces between.
+    pub fn normalized(&self, caption: &str) -> String {
+        let none = normalize::Prefixes::new();
+        let prefixes = self.resources.as_ref().map_or(&none, |resources| &resources.prefixes);
+        normalize::normalize(caption, prefixes)
+    }
+
+    fn sentence(&self, caption: &str) -> Sentence {
+        let line = self.normalized(caption);
+        let phrases = self.resources.as_ref().map(|known| known.paraphrases.phrases_of(&line));
+        Sentence { words: self.look_up(&line), phrases: phrases.unwrap_or_default() }
+    }
+
+    fn look_up(&self, line: &str) -> Vec<Arc<Word>> {
+        let known = self.words.read().unwrap_or_else(PoisonError::into_inner);
+        let words: Vec<_> = line
+            .split_ascii_whitespace()
+            .map(|word| known.get(word).cloned().ok_or(word))
+            .collect();
+        drop(known);
+        let word = |word: Result<Arc<Word>, &str>| {
+            word.unwrap_or_else(|text| {
+                let word = Arc::new(self.word(text));
+                let mut known = self.words.write().unwrap_or_else(PoisonError::into_inner);
+                Arc::clone(known.entry(text.to_string()).or_insert(word))
+            })
+        };
+        words.into_iter().map(word).collect()
+    }
+
+    fn word(&self, text: &str) -> Word {
+        let resources = self.resources.as_ref();
+        Word {
+            text: text.to_string(),
+            stem: self.stemmer.stem(text).into_owned(),
+            sets: resources.map(|known| known.synonyms.sets_of(text)).unwrap_or_default(),
+            is_function_word: resources.is_some_and(|known| known.function_words.contains(text)),
+        }
+    }
+
+    fn compare(&self, candidate: &Sentence, reference: &Sentence) -> Statistics {
+        let matches = self.matches(candidate, reference);
+        let aligned = alignment::align(&matches, candidate.words.len(), MODULE_WEIGHTS);
+        let is_function_word = |sentence: &Sentence| -> Vec<bool> {
+            sentence.words.iter().map(|word| word.is_function_word).collect()
+        };
+        Statistics::of(&aligned, &is_function_word(candidate), &is_function_word(reference))
+    }
+
+    /// All that may be aligned, by the first word in the reference, in the order of the modules.
+    fn matches(&self, candidate: &Sentence, reference: &Sentence) -> Vec<Vec<Match>> {
+        let mut matches: Vec<Vec<Match>> = vec![Vec::new(); reference.words.len()];
+        for (at, (word, matches)) in reference.words.iter().zip(&mut matches).enumerate() {
+            let mut by = |module: usize, is_match: &dyn Fn(&Word) -> bool| {
+                let found = candidate.words.iter().enumerate().filter(|(_, other)| is_match(other));
+                matches.extend(found.map(|(candidate, _)| Match {
+                    module,
+                    reference: at,
+                    reference_length: 1,
+                    candidate,
+                    candidate_length: 1,
+                }));
+            };
+            by(EXACT, &|other| other.text == word.text);
+            by(STEM, &|other| other.stem == word.stem && other.text != word.text);
+            by(SYNONYM, &|other| {
+                other.text != word.text && synonyms::share(&other.sets, &word.sets)
+            });
+        }
+        if let Some(Resources { paraphrases, .. }) = &self.resources {
+            for phrase in &reference.phrases {
+                for other in candidate.phrases.iter().filter(|one| one.number != phrase.number) {
+                    // A pair that the table has in both orders is two matches, which then compete.
+                    let count = paraphrases.count(other.number, phrase.number);
+                    let found = Match {
+                        module: PARAPHRASE,
+                        reference: phrase.start,
+                        reference_length: phrase.length,
+                        candidate: other.start,
+                        candidate_length: other.length,
+                    };
+                    matches[phrase.start].extend(std::iter::repeat_n(found, count));
+                }
+            }
+        }
+        matches
+    }
+}

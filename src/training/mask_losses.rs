@@ -1,0 +1,99 @@
+//! Masks in a step: the losses of a batch with masks, and what is written down of them.
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::training_model::TrainingModel;
+use crate::data::batch::Batch;
+use crate::model::heads::points::to_pixels;
+use crate::model::loss::mask::{MaskLossConfig, MaskLosses, MaskTargets, mask_loss};
+use crate::model::loss::point::{TokenSelection, select_tokens};
+use crate::model::pixel_llm::locate::box_of_points;
+use crate::model::vision::VisionFeatures;
+
+/// The mask loss of a step or a look at the validation split, and its parts.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MaskMeasures {
+    /// Weighted sum of the parts, before the weight of the mask loss.
+    #[serde(rename = "mask_loss")]
+    pub loss: f64,
+    /// Focal loss before its weight.
+    #[serde(rename = "mask_focal_loss")]
+    pub focal: f64,
+    /// Dice loss before its weight.
+    #[serde(rename = "mask_dice_loss")]
+    pub dice: f64,
+    /// Squared error of the expected overlap, before its weight.
+    #[serde(rename = "mask_iou_loss")]
+    pub iou: f64,
+}
+
+impl MaskMeasures {
+    /// Reads the losses back.
+    pub(super) fn of(losses: &MaskLosses, config: &MaskLossConfig) -> Self {
+        let read = |loss: Tensor<1>| f64::from(loss.into_scalar::<f32>());
+        Self {
+            loss: read(losses.total(config)),
+            focal: read(losses.focal.clone()),
+            dice: read(losses.dice.clone()),
+            iou: read(losses.iou.clone()),
+        }
+    }
+
+    /// The mean of measures by their weights; `None` without any.
+    pub(super) fn mean(measures: impl IntoIterator<Item = (Option<Self>, f64)>) -> Option<Self> {
+        let mut sum = Self { loss: 0.0, focal: 0.0, dice: 0.0, iou: 0.0 };
+        let mut total = 0.0;
+        for (measure, weight) in measures {
+            let Some(measure) = measure else { continue };
+            sum.loss += measure.loss * weight;
+            sum.focal += measure.focal * weight;
+            sum.dice += measure.dice * weight;
+            sum.iou += measure.iou * weight;
+            total += weight;
+        }
+        let share = |sum: f64| sum / total;
+        let Self { loss, focal, dice, iou } = sum;
+        (total > 0.0).then(|| Self {
+            loss: share(loss),
+            focal: share(focal),
+            dice: share(dice),
+            iou: share(iou),
+        })
+    }
+}
+
+impl TrainingModel {
+    /// The mask losses of a batch; `None` where it has no masks, the model does not make them, or they
+    /// weigh nothing. As when the model is asked, the prompt of the mask decoder is the box of the
+    /// points of the last word, and no gradient goes back through it (`spec/inference.md` §2.2).
+    ///
+    /// A row without a last word (its text was cut) has no box, and one without a mask nothing to
+    /// learn: neither counts.
+    ///
+    /// # Shapes
+    /// - `visual`: `[B, M, Q, D]`, what the language model saw of each prompt
+    /// - `features`: `[B, N, L, D]`, what it read
+    pub(super) fn mask_losses(
+        &self,
+        batch: &Batch,
+        images: &VisionFeatures,
+        visual: Tensor<4>,
+        features: Tensor<4>,
+    ) -> Option<MaskLosses> {
+        let targets = batch.masks.as_ref().filter(|_| self.losses.mask.weight > 0.0)?;
+        let vocabulary = self.model.language().vocabulary();
+        let answers = select_tokens(batch.rows.text.clone(), &vocabulary, TokenSelection::LastWord);
+        let points = to_pixels(self.model.points(features.clone())?, batch.sizes.clone());
+        let boxes = box_of_points(points, answers.clone().greater_elem(0.0), 0);
+        let masks = self.model.masks(images, boxes, visual, features)?;
+        let has_answer = answers.max_dim(2).squeeze_dim::<2>(2);
+        let row_valid = targets.row_valid.clone() * has_answer;
+        let targets = MaskTargets { row_valid, ..targets.clone() };
+        Some(mask_loss(masks, &targets, &self.losses.mask))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
