@@ -12,6 +12,7 @@
 //! | [`experiment`] | the TOML schema |
 //! | [`training`], [`tasks`] | the learner; narrate, describe, locate |
 //! | [`ablation`] | many runs of one experiment beside each other |
+//! | [`scoring`] | scores of predictions in files |
 //! | [`report`], [`cli`] | pages and pictures; the command line |
 //!
 //! A floor may use those below it, never one above: see `docs/src/architecture.md`.
@@ -26,6 +27,7 @@ pub mod geometry;
 pub mod metrics;
 pub mod model;
 pub mod report;
+pub mod scoring;
 pub mod tasks;
 pub mod training;
 pub mod verify;

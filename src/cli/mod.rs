@@ -15,6 +15,7 @@ mod narrate;
 mod output;
 mod picture;
 mod place;
+mod score;
 mod signals;
 mod train;
 mod verify;
@@ -52,6 +53,9 @@ enum Command {
     Locate(locate::Locate),
     /// Find what is in an image, and write a caption of each
     Detect(detect::Detect),
+    /// Score predictions in files: no model needed
+    #[command(subcommand)]
+    Score(score::Score),
     /// Make data, and look into it
     #[command(subcommand)]
     Data(data::Data),
@@ -111,6 +115,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Describe(describe) => describe.run(),
         Command::Locate(locate) => locate.run(),
         Command::Detect(detect) => detect.run(),
+        Command::Score(score) => score.run(),
         Command::Data(data) => data.run(),
         Command::Verify(verify) => verify.run(),
         Command::Weights(weights) => weights.run(),

@@ -5,7 +5,7 @@ use hotcoco::types::Rle;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::BoundingBox;
+use super::{BoundingBox, Point};
 
 /// Most pixels of a mask: 16384 a side, as for images.
 pub const MAX_PIXELS: u64 = 1 << 28;
@@ -124,6 +124,21 @@ impl Mask {
         places.map(|at| columns.get(at).is_some_and(|&inside| inside != 0)).collect()
     }
 
+    /// Whether the pixel at a point, in pixels of the image, belongs to the object.
+    pub fn contains(&self, point: Point) -> bool {
+        let (x, y) = (point.x.floor(), point.y.floor());
+        if !(0.0..self.runs.w as f32).contains(&x) || !(0.0..self.runs.h as f32).contains(&y) {
+            return false;
+        }
+        let at = x as u64 * u64::from(self.runs.h) + y as u64;
+        let ends = self.runs.counts.iter().scan(0, |end, &run| {
+            *end += u64::from(run);
+            Some(*end)
+        });
+        // Runs begin outside: every second one is inside.
+        ends.take_while(|&end| end <= at).count() % 2 == 1
+    }
+
     /// The mask as COCO writes it.
     pub fn to_coco(&self) -> CocoMask {
         let size = [self.runs.h, self.runs.w];
@@ -171,6 +186,9 @@ mod tests {
         // 4 outside, 2 inside, 1 outside, 2 inside, 3 outside.
         assert_eq!(Mask::from_runs(vec![4, 2, 1, 2, 3], 4, 3).unwrap(), mask);
         assert_eq!(Mask::from_pixels(&mask.pixels(), 4, 3).unwrap(), mask);
+        let inside = |x, y| mask.contains(Point { x, y });
+        assert!(inside(1.0, 1.0) && inside(2.9, 2.9) && inside(1.5, 2.0));
+        assert!(!inside(0.9, 1.5) && !inside(3.0, 1.0) && !inside(-1.0, 1.0) && !inside(1.0, 3.0));
     }
 
     #[test]

@@ -71,6 +71,8 @@ struct Record {
     is_first: bool,
     caption: String,
     references: Vec<String>,
+    /// How good the caption is, once it is rated.
+    quality: Option<f64>,
 }
 
 /// Detections and regions of all images so far.
@@ -111,7 +113,8 @@ impl DenseCaptions {
                 }
             };
             let caption = caption.clone();
-            self.records.push(Record { score, iou, is_first, caption, references });
+            let record = Record { score, iou, is_first, caption, references, quality: None };
+            self.records.push(record);
         }
     }
 
@@ -122,10 +125,29 @@ impl DenseCaptions {
         self.num_regions += other.num_regions;
     }
 
+    /// Rates the captions that are not rated yet. Rated once, they can be scored many times.
+    pub fn rate(&mut self, caption_score: CaptionScore<'_>) {
+        let empty = self.empty;
+        for record in self.records.iter_mut().filter(|record| record.quality.is_none()) {
+            record.quality = Some(quality(empty, record, caption_score));
+        }
+    }
+
     /// All scores by name, with those of captions where there is a `caption_score`: `mAP_iou0.5_meteor0.10`
     /// and their mean `mAP`, `mAP_detection_iou0.5` and their mean `mAP_detection`. Empty where there are
     /// no regions.
     pub fn scores(&self, caption_score: Option<CaptionScore<'_>>) -> BTreeMap<String, f64> {
+        let Some(caption_score) = caption_score else { return self.rated_scores(None) };
+        let mut rated = self.clone();
+        rated.records.iter_mut().for_each(|record| record.quality = None);
+        rated.rate(caption_score);
+        rated.rated_scores(Some("meteor"))
+    }
+
+    /// All scores by name. `text_score` names what captions are rated by, `meteor` as in the literature; by
+    /// another measure `x`, the mean is called `mAP_x`. Without it, or where a caption is not rated, there
+    /// are those of detection only.
+    pub fn rated_scores(&self, text_score: Option<&str>) -> BTreeMap<String, f64> {
         let mut scores = BTreeMap::new();
         if self.num_regions == 0 {
             return scores;
@@ -139,30 +161,21 @@ impl DenseCaptions {
             scores.insert(format!("mAP_detection_iou{iou:.1}"), precision);
         }
         scores.extend(super::mean(detection).map(|mean| ("mAP_detection".to_string(), mean)));
-        let Some(caption_score) = caption_score else { return scores };
+        let qualities: Option<Vec<f64>> = ranked.iter().map(|record| record.quality).collect();
+        let (Some(qualities), Some(text_score)) = (qualities, text_score) else { return scores };
 
-        let qualities: Vec<f64> =
-            ranked.iter().map(|record| self.quality(record, caption_score)).collect();
         let mut captions = Vec::new();
         for iou in IOU_THRESHOLDS {
             for least in CAPTION_THRESHOLDS {
                 let is_right = |at: usize| is_found(ranked[at], iou) && qualities[at] > least;
                 let precision = self.average_precision(&ranked, is_right);
                 captions.push(precision);
-                scores.insert(format!("mAP_iou{iou:.1}_meteor{least:.2}"), precision);
+                scores.insert(format!("mAP_iou{iou:.1}_{text_score}{least:.2}"), precision);
             }
         }
-        scores.extend(super::mean(captions).map(|mean| ("mAP".to_string(), mean)));
+        let name = if text_score == "meteor" { "mAP".into() } else { format!("mAP_{text_score}") };
+        scores.extend(super::mean(captions).map(|mean| (name, mean)));
         scores
-    }
-
-    /// How good the caption of a detection is.
-    fn quality(&self, record: &Record, score: CaptionScore<'_>) -> f64 {
-        let is_empty = record.references.iter().any(String::is_empty);
-        if self.empty == EmptyCaptions::AnyCaption && record.is_first && is_empty {
-            return score(SAME_WORD, &[SAME_WORD.to_string()]);
-        }
-        if record.references.is_empty() { 0.0 } else { score(&record.caption, &record.references) }
     }
 
     /// Mean over the grid of recalls of the best precision at that recall or beyond.
@@ -180,6 +193,15 @@ impl DenseCaptions {
         let grid = (0..NUM_RECALLS).map(|step| f32::from(step) / f32::from(NUM_RECALLS));
         f64::from(grid.map(best_beyond).sum::<f32>() / f32::from(NUM_RECALLS))
     }
+}
+
+/// How good the caption of a detection is.
+fn quality(empty: EmptyCaptions, record: &Record, score: CaptionScore<'_>) -> f64 {
+    let is_empty = record.references.iter().any(String::is_empty);
+    if empty == EmptyCaptions::AnyCaption && record.is_first && is_empty {
+        return score(SAME_WORD, &[SAME_WORD.to_string()]);
+    }
+    if record.references.is_empty() { 0.0 } else { score(&record.caption, &record.references) }
 }
 
 fn is_found(record: &Record, iou: f32) -> bool {

@@ -236,3 +236,97 @@ impl Meteor {
         matches
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs::{self, File};
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A folder as METEOR's, with a few words.
+    fn resources() -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let files = [
+            ("function/english.words", "the\na\nof\n"),
+            ("nonbreaking/english.prefixes", "#titles\nMr\n"),
+            ("synonym/english.synsets", "dog\n1\nhound\n1\nrun\n2\n"),
+            ("synonym/english.exceptions", "run\nran\n"),
+        ];
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        fs::create_dir(folder.path().join("data")).unwrap();
+        let file = File::create(folder.path().join("data/paraphrase-en.gz")).unwrap();
+        let mut table = GzEncoder::new(file, Compression::fast());
+        table.write_all(b"0.5\nnext to\nbeside\n0.1\nphoto of\npicture of\n").unwrap();
+        table.finish().unwrap();
+        folder
+    }
+
+    fn close(found: f64, expected: f64) {
+        assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+    }
+
+    #[test]
+    fn every_module_finds_its_words() {
+        let folder = resources();
+        let meteor = Meteor::open(folder.path()).unwrap();
+        assert_eq!(meteor.name(), "METEOR");
+        // Lengths and function words; content and function words by module; chunks, matched words.
+        let numbers = |said: &str, text: &str| meteor.statistics(said, &[text]).numbers();
+        let expected = [2, 2, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 2];
+        assert_eq!(numbers("the dog", "the dog"), expected);
+        assert_eq!(numbers("jumps", "jumping")[8..12], [1, 1, 0, 0], "by stem");
+        assert_eq!(numbers("dogs", "hound")[12..16], [1, 1, 0, 0], "as synonyms");
+        assert_eq!(numbers("ran", "run")[12..16], [1, 1, 0, 0], "by an exception");
+        assert_eq!(numbers("beside", "next to")[16..20], [1, 2, 0, 0], "as paraphrases");
+        assert_eq!(numbers("next to", "beside")[16..20], [2, 1, 0, 0], "in either order");
+    }
+
+    #[test]
+    fn a_score_by_hand() {
+        let folder = resources();
+        let meteor = Meteor::open(folder.path()).unwrap();
+        close(meteor.score("a dog", &["a dog"]), 1.0);
+        // "the" (function) and "dog" of "the dog"; of three words in the reference one is missing. Precision 1,
+        // recall (0.75 + 0.25) / (2 · 0.75 + 0.25); one chunk of two words.
+        let recall = 1.0 / 1.75;
+        let mean = 1.0 / (0.85 / recall + 0.15);
+        close(meteor.score("the dog", &["the dog jumps"]), mean * (1.0 - 0.6 * 0.5_f64.powf(0.2)));
+        // A synonym weighs 0.8.
+        close(meteor.score("dog", &["hound"]), 0.8);
+        close(meteor.score("dog", &["tree", "hound"]), 0.8);
+        close(meteor.score("", &["dog"]), 0.0);
+        close(meteor.score("dog", &[""; 0]), 0.0);
+    }
+
+    #[test]
+    fn the_score_of_a_set_is_that_of_sums() {
+        let meteor = Meteor::exact_and_stem();
+        let captions = |said: &str, text: &str| Captions::all_of(said, &[text]);
+        let set = [captions("red", "red"), captions("red circle", "blue square")];
+        let score = meteor.score_set(&set);
+        assert_eq!(score.per_image, [1.0, 0.0]);
+        // One of three words, and no chunk: what is whole has no penalty.
+        close(score.corpus, 1.0 / 3.0);
+        assert_eq!(meteor.name(), "meteor_exact_stem");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let folder = resources();
+        fs::remove_file(folder.path().join("synonym/english.synsets")).unwrap();
+        let error = Meteor::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("english.synsets"), "{error}");
+        let error = Meteor::open(&folder.path().join("none.jar")).unwrap_err().to_string();
+        assert!(error.contains("none.jar") || error.contains("paraphrase"), "{error}");
+    }
+}

@@ -31,7 +31,8 @@ pub struct WordPoints {
 }
 
 impl WordPoints {
-    fn has_place(&self) -> bool {
+    /// Whether it counts and has a place.
+    pub fn has_place(&self) -> bool {
         self.is_word && self.reference.iter().any(|point| point.x > 0.0 || point.y > 0.0)
     }
 }

@@ -5,9 +5,11 @@
 //!
 //! ```no_run
 //! # fn show(predictor: &pixelllm::tasks::predictor::Predictor) -> pixelllm::Result<()> {
+//! use std::path::Path;
+//!
 //! use pixelllm::data::transform::load_canvas;
 //!
-//! let canvas = load_canvas("photo.jpg".as_ref(), predictor.canvas_px())?;
+//! let canvas = load_canvas(Path::new("photo.jpg"), predictor.canvas_px())?;
 //! let images = predictor.encode(&[canvas])?;
 //! let narrations = predictor.narrate(&images)?;
 //! let locations = predictor.locate(&images, &[vec!["the red circle".to_string()]])?;

@@ -1,0 +1,129 @@
+//! Files of references and predictions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::Options;
+use crate::error::{Error, Result};
+
+/// How a file names an image or an expression.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Id {
+    /// As COCO does.
+    Number(i64),
+    /// As others do.
+    Text(String),
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+/// Reads a file. `NaN` and `Infinity`, which Python writes and JSON does not have, are read as `null`.
+///
+/// # Errors
+/// [`Error::Io`] where it cannot be read, [`Error::Format`] where it is not a `T`.
+pub fn read<T: DeserializeOwned>(path: &Path, what: &str) -> Result<T> {
+    let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+    let text = without_python_numbers(&text);
+    let mut json = serde_json::Deserializer::from_str(&text);
+    serde_path_to_error::deserialize(&mut json)
+        .map_err(|error| Error::format(path, format!("these are no {what}: {error}"), HELP))
+}
+
+const HELP: &str = "The formats are described in docs/src/metrics.md.";
+
+/// An error about a sample of a file.
+pub(super) fn problem(path: &Path, problem: impl Into<String>) -> Error {
+    Error::format(path, problem, HELP)
+}
+
+/// The text with `null` in the place of Python's numbers that are none.
+fn without_python_numbers(text: &str) -> String {
+    if !text.contains("NaN") && !text.contains("Infinity") {
+        return text.to_string();
+    }
+    let mut result = String::with_capacity(text.len());
+    let (mut rest, mut in_string) = (text, false);
+    while let Some(next) = rest.chars().next() {
+        let number = ["NaN", "-Infinity", "Infinity"].into_iter().find(|n| rest.starts_with(n));
+        if let Some(number) = number.filter(|_| !in_string) {
+            result.push_str("null");
+            rest = &rest[number.len()..];
+            continue;
+        }
+        let escaped = if in_string && next == '\\' { rest.chars().nth(1) } else { None };
+        in_string ^= next == '"';
+        result.push(next);
+        result.extend(escaped);
+        rest = &rest[next.len_utf8() + escaped.map_or(0, char::len_utf8)..];
+    }
+    result
+}
+
+/// Four finite numbers of a box, `[x, y, width, height]`.
+///
+/// # Errors
+/// In words, where one is none.
+pub(super) fn finite(bounds: [Option<f32>; 4]) -> std::result::Result<[f32; 4], String> {
+    let all = bounds.map(|value| value.filter(|value| value.is_finite()));
+    match all {
+        [Some(x), Some(y), Some(width), Some(height)] => Ok([x, y, width, height]),
+        _ => Err("a coordinate of its box is not a finite number".to_string()),
+    }
+}
+
+/// The ids that both files have; the others are an error, or a note.
+///
+/// # Errors
+/// [`Error::Format`] that names the first id of one file only, unless missing samples are allowed.
+pub(super) fn common_ids<R, P>(
+    references: (&Path, &BTreeMap<Id, R>),
+    predictions: (&Path, &BTreeMap<Id, P>),
+    what: &str,
+    options: Options,
+    notes: &mut Vec<String>,
+) -> Result<BTreeSet<Id>> {
+    let lacking = |of: Vec<&Id>, path: &Path, lack: &str, notes: &mut Vec<String>| {
+        let Some(first) = of.first() else { return Ok(()) };
+        let number = of.len();
+        if options.allow_missing {
+            notes.push(format!("{number} {what}s without {lack} are left out, such as {first}"));
+            return Ok(());
+        }
+        let text = format!("{what} {first} has no {lack} ({number} of them)");
+        let help = "Give the file that belongs to the other one, or --allow-missing.";
+        Err(Error::format(path, text, help))
+    };
+    let (of_references, of_predictions) = (references.1, predictions.1);
+    let unpredicted: Vec<&Id> =
+        of_references.keys().filter(|id| !of_predictions.contains_key(id)).collect();
+    lacking(unpredicted, predictions.0, "prediction", notes)?;
+    let unknown: Vec<&Id> =
+        of_predictions.keys().filter(|id| !of_references.contains_key(id)).collect();
+    lacking(unknown, references.0, "reference", notes)?;
+    Ok(of_references.keys().filter(|id| of_predictions.contains_key(id)).cloned().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_python_are_null_outside_of_texts() {
+        let text = r#"{"NaN": [NaN, -Infinity, 1], "a": "Infinity \" NaN"}"#;
+        let read = r#"{"NaN": [null, null, 1], "a": "Infinity \" NaN"}"#;
+        assert_eq!(without_python_numbers(text), read);
+        assert!(finite([Some(1.0), None, Some(1.0), Some(1.0)]).is_err());
+    }
+}
