@@ -125,12 +125,6 @@ fn context_tokens() -> usize {
 }
 
 impl SourceConfig {
-    /// Annotation file and folder of images of `split`.
-    pub fn paths(&self, split: &str) -> [PathBuf; 2] {
-        let name = self.splits.get(split).map_or(split, String::as_str);
-        [&self.annotations, &self.images].map(|path| PathBuf::from(path.replace("{split}", name)))
-    }
-
     /// Whether the rows of an image share their prompt: the whole image and the same instruction.
     pub fn shares_prompt(&self) -> bool {
         let is_own = |placeholder| self.prompt.contains(placeholder);

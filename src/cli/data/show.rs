@@ -20,6 +20,7 @@ use crate::data::source::{Source, SourceConfig};
 use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 use crate::geometry::BoundingBox;
+use crate::model::prompt::location::LocationConfig;
 use crate::report::overlay;
 use crate::tasks::{Description, LocatedWord, Location, Narration};
 use crate::training::sources;
@@ -104,7 +105,8 @@ fn one_file(
         None => Tokenizer::train(source.texts(), VOCABULARY)?,
     };
     let alignment = Alignment::default();
-    Ok((vec![source], Collator { tokenizer, alignment, canvas_px, trace_points: 0 }))
+    let trace_points = LocationConfig::default().trace_points;
+    Ok((vec![source], Collator { tokenizer, alignment, canvas_px, trace_points }))
 }
 
 /// An image with its rows, as the model sees it.
