@@ -436,7 +436,7 @@ fn a_dry_run_needs_no_data_and_says_what_is_missing() {
     for missing in [
         "data.tokenizer.file: data/tokenizers/flan-t5-xl/spiece.model",
         "weights.1.file: weights/sam_vit_h_4b8939.pth",
-        "data.sources.0.annotations: data/coco/annotations/localized_narratives_val.jsonl",
+        "data.sources.1.annotations: data/coco/annotations/localized_narratives_val.jsonl",
         "data.sources.0.images: data/coco/train2017",
     ] {
         assert!(lines.contains(&missing), "{missing} is not in {}", answer.stdout);
