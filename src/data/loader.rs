@@ -1,4 +1,6 @@
-//! Batches for burn-train, made ahead of their use on a thread of their own.
+//! Batches for burn-train, made ahead of their use on a thread of their own, which has the samples of a
+//! batch read on the collator's. Beside the batch in use there are never more than `prefetch` that wait and
+//! one in the making.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,8 +12,8 @@ use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 
 use super::batch::HostBatch;
-use super::collate::{Collator, RowChoice};
-use super::mixture::Mixture;
+use super::collate::{Collator, Pick, RowChoice};
+use super::mixture::{Mixture, StepPlan};
 use super::source::Source;
 use crate::error::Result;
 
@@ -44,10 +46,10 @@ impl Batches {
         sources: Arc<Vec<Source>>,
         collator: Arc<Collator>,
         mixture: Mixture,
-        num_steps: usize,
         prefetch: usize,
     ) -> Self {
-        Self { sources, collator, plan: Plan::Mixed(mixture), range: 0..num_steps, prefetch }
+        let range = 0..mixture.num_steps();
+        Self { sources, collator, plan: Plan::Mixed(mixture), range, prefetch }
     }
 
     /// At most `max_batches` of `batch_size` per source, in the order of the files.
@@ -73,9 +75,11 @@ impl Batches {
         let (sources, collator) = (self.sources.clone(), self.collator.clone());
         match self.plan.clone() {
             Plan::Mixed(mut mixture) => Box::new(move |step| {
-                let (source, samples, mut rng) = mixture.step(step)?;
-                let choice = RowChoice::Random(&mut rng);
-                Some(collator.collate(&sources[source], &samples, choice))
+                let StepPlan { samples, mut rows, changes } = mixture.step(step)?;
+                let pick = |(source, sample)| Pick { source: &sources[source], sample };
+                let picks: Vec<_> = samples.into_iter().map(pick).collect();
+                let choice = RowChoice::Random { rows: &mut rows, samples: &changes };
+                Some(collator.collate_mixed(&picks, choice))
             }),
             Plan::InOrder(plan) => Box::new(move |step| {
                 let (source, samples) = plan.get(step)?;

@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::augmentation::AugmentationConfig;
 use super::formats::{self, Format, Skipped};
-use super::sample::{Sample, Task};
+use super::image_file::DecodeConfig;
+use super::sample::Task;
+use super::samples::Samples;
 use crate::error::{Error, Result};
 
 /// One set of annotations for one task.
@@ -44,6 +47,12 @@ pub struct SourceConfig {
     /// Names of this source's own splits, where they differ: `{ train = "train2017" }`.
     #[serde(default)]
     pub splits: BTreeMap<String, String>,
+    /// How image files are read.
+    #[serde(default)]
+    pub decoding: DecodeConfig,
+    /// How training samples are changed at random; not at all without it.
+    #[serde(default)]
+    pub augmentation: AugmentationConfig,
 }
 
 fn one() -> f64 {
@@ -68,7 +77,7 @@ pub struct Source {
     /// How its samples become rows.
     pub config: SourceConfig,
     /// At least one.
-    pub samples: Vec<Sample>,
+    pub samples: Samples,
     /// Records that could not be used.
     pub skipped: Skipped,
 }
@@ -82,7 +91,7 @@ impl Source {
         let name = config.splits.get(split).map_or(split, String::as_str);
         let place = |path: &str| PathBuf::from(path.replace("{split}", name));
         let (annotations, images) = (place(&config.annotations), place(&config.images));
-        let loaded = formats::load(config.format, config.task, &annotations, &images)?;
+        let loaded = formats::open(config.format, config.task, &annotations, &images)?;
         if loaded.samples.is_empty() {
             return Err(Error::format(
                 annotations,
@@ -99,18 +108,18 @@ impl Source {
     }
 
     /// Every text of the samples.
-    pub fn texts(&self) -> impl Iterator<Item = &str> {
-        self.samples.iter().flat_map(|sample| &sample.rows).map(|row| row.text.as_str())
+    ///
+    /// # Errors
+    /// What [`Samples::row`] finds.
+    pub fn texts(&self) -> impl Iterator<Item = Result<String>> {
+        let rows = |sample| (0..self.samples.num_rows(sample)).map(move |row| (sample, row));
+        let rows = (0..self.samples.len()).flat_map(rows);
+        rows.map(|(sample, row)| Ok(self.samples.row(sample, row)?.into_owned().text))
     }
 
     /// Whether the rows of an image share their prompt: the whole image and the same instruction.
     pub fn shares_prompt(&self) -> bool {
         self.task() != Task::Describe && !self.config.prompt.contains(TEXT_PLACEHOLDER)
-    }
-
-    /// The instruction before `text`.
-    pub fn prompt_for(&self, text: &str) -> String {
-        self.config.prompt.replace(TEXT_PLACEHOLDER, text)
     }
 }
 

@@ -3,26 +3,21 @@
 //! JSON Lines, one narrative a line. Every image becomes one [`Sample`] with a [`Row`] per narrative,
 //! each utterance located by the trace during it.
 
-use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+mod index;
+
 use std::ops::Range;
 use std::path::Path;
 
-use rayon::prelude::*;
 use serde::Deserialize;
 
+pub use self::index::NarrativeIndex;
 use super::Loaded;
-use super::image_folder::ImageFolder;
 use super::record::{self, Id};
-use super::skipped::{Fault, Place, Reason, Skipped};
+use super::skipped::{Fault, Reason};
 use super::trace::{Trace, TracePoint};
-use crate::data::sample::{LocatedSpan, Row, Sample, Task};
-use crate::error::{Error, Result};
+use crate::data::sample::{LocatedSpan, Row};
+use crate::error::Result;
 use crate::geometry::BoundingBox;
-
-/// Lines that are parsed at a time, on all cores. Memory stays bounded: a line has some 20 kB.
-const LINES_AT_A_TIME: usize = 1024;
 
 /// A line of the file; fields that are not used are left out.
 #[derive(Debug, Deserialize)]
@@ -50,110 +45,17 @@ struct Narrative {
     row: Row,
 }
 
-/// Reads the narratives of the images in the folder `images`.
+/// Reads the narratives of the images in the folder `images`, all of them into memory.
 pub(super) fn load(annotations: &Path, images: &Path) -> Result<Loaded> {
-    let file = File::open(annotations).map_err(Error::io("open", annotations))?;
-    let mut lines = NumberedLines { reader: BufReader::new(file), line: 0 };
-    let mut gathered = Gathered::new(annotations, ImageFolder::open(images)?);
-    loop {
-        let chunk = lines.next_chunk().map_err(Error::io("read", annotations))?;
-        if chunk.is_empty() {
-            break;
-        }
-        let parsed: Vec<_> =
-            chunk.into_par_iter().map(|(line, bytes)| (line, parse(&bytes))).collect();
-        for (line, narrative) in parsed {
-            gathered.add(line, narrative);
-        }
-    }
-    let Gathered { samples, skipped, .. } = gathered;
-    skipped.check_some_left(annotations, samples.len(), "narrative")?;
-    Ok(Loaded { samples, skipped })
-}
-
-/// The lines of a file with their numbers from 1.
-struct NumberedLines<R> {
-    reader: R,
-    line: usize,
-}
-
-impl<R: BufRead> NumberedLines<R> {
-    /// The next lines that are not blank; none at the end of the file.
-    fn next_chunk(&mut self) -> std::io::Result<Vec<(usize, Vec<u8>)>> {
-        let mut chunk = Vec::new();
-        while chunk.len() < LINES_AT_A_TIME {
-            let mut bytes = Vec::new();
-            if self.reader.read_until(b'\n', &mut bytes)? == 0 {
-                break;
-            }
-            self.line += 1;
-            if !bytes.trim_ascii().is_empty() {
-                chunk.push((self.line, bytes));
-            }
-        }
-        Ok(chunk)
-    }
-}
-
-/// Samples by image, in the order of the file.
-struct Gathered<'a> {
-    annotations: &'a Path,
-    folder: ImageFolder,
-    samples: Vec<Sample>,
-    /// Where each image's sample is.
-    sample_of: HashMap<Id, usize>,
-    /// Image, annotator and caption of the narratives so far. (Several people narrate an image, and
-    /// one may do so again; in the same words it is a copy of the line.)
-    seen: HashSet<(Id, Option<Id>, String)>,
-    skipped: Skipped,
-}
-
-impl<'a> Gathered<'a> {
-    fn new(annotations: &'a Path, folder: ImageFolder) -> Self {
-        Self {
-            annotations,
-            folder,
-            samples: Vec::new(),
-            sample_of: HashMap::new(),
-            seen: HashSet::new(),
-            skipped: Skipped::default(),
-        }
-    }
-
-    fn add(&mut self, line: usize, narrative: Result<Narrative, Fault>) {
-        if let Err(fault) = narrative.and_then(|narrative| self.add_narrative(narrative)) {
-            self.skipped.add(Place::Line { path: self.annotations, line }, fault);
-        }
-    }
-
-    fn add_narrative(&mut self, narrative: Narrative) -> Result<(), Fault> {
-        let Narrative { image_id, annotator_id, row } = narrative;
-        let identity = (image_id.clone(), annotator_id, row.text.clone());
-        if self.seen.contains(&identity) {
-            let message = format!("the narrative of image {image_id} stands above already");
-            return Err(Fault::new(Reason::Duplicate, message));
-        }
-        let index = match self.sample_of.get(&image_id) {
-            Some(&index) => index,
-            None => {
-                let image = self.folder.find(&file_names(&image_id))?;
-                let (task, rows) = (Task::Narrate, Vec::new());
-                self.samples.push(Sample { image, image_id: image_id.to_string(), task, rows });
-                self.sample_of.insert(image_id, self.samples.len() - 1);
-                self.samples.len() - 1
-            }
-        };
-        self.samples[index].rows.push(row);
-        self.seen.insert(identity);
-        Ok(())
-    }
+    let (index, skipped) = NarrativeIndex::open(annotations, images)?;
+    let samples: Result<_> = (0..index.len()).map(|image| index.sample(image)).collect();
+    Ok(Loaded { samples: samples?, skipped })
 }
 
 /// What the file of an image may be called: COCO's twelve digits where the id is a number, else the
 /// id as it is (Open Images, Flickr30k, ADE20K).
-fn file_names(id: &Id) -> Vec<String> {
-    let id = id.to_string();
-    let mut stems = vec![id.clone()];
+fn file_names(id: &str) -> Vec<String> {
+    let mut stems = vec![id.to_string()];
     if id.bytes().all(|byte| byte.is_ascii_digit()) {
         stems.insert(0, format!("{id:0>12}"));
     }

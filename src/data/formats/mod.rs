@@ -17,14 +17,17 @@ pub mod trace;
 mod visual_genome;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use coco_instances::{Instance, InstanceImage, Instances, decode_mask, read_instances};
+pub use localized_narratives::NarrativeIndex;
 pub use skipped::{Example, Reason, Skipped};
 
 use super::sample::{Sample, Task};
+use super::samples::Samples;
 use crate::error::{Error, Result};
 
 /// How annotations are written.
@@ -97,6 +100,28 @@ pub fn load(format: Format, task: Task, annotations: &Path, images: &Path) -> Re
         Format::VisualGenomeCoco => visual_genome::load(task, annotations, images),
         Format::CocoInstances => coco_instances::load(task, annotations, images),
     }
+}
+
+/// What a reader found, with what it need not hold in memory left in the file.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// One per image, with at least one row each, in the order of the file.
+    pub samples: Samples,
+    /// What was left out.
+    pub skipped: Skipped,
+}
+
+/// As [`load`], with narratives left in their file until they are asked for.
+///
+/// # Errors
+/// As [`load`].
+pub fn open(format: Format, task: Task, annotations: &Path, images: &Path) -> Result<Opened> {
+    if format == Format::LocalizedNarratives && task == Task::Narrate {
+        let (index, skipped) = NarrativeIndex::open(annotations, images)?;
+        return Ok(Opened { samples: Samples::Narratives(Arc::new(index)), skipped });
+    }
+    let Loaded { samples, skipped } = load(format, task, annotations, images)?;
+    Ok(Opened { samples: samples.into(), skipped })
 }
 
 #[cfg(test)]
