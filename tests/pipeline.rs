@@ -37,10 +37,10 @@ fn a_run_with_random_changes_that_is_cut_off_in_an_epoch_goes_on_with_what_it_ha
     let resumed = [changed(), set(&["data.workers=1"]), vec!["--resume"]].concat();
     workshop.train("cut", &resumed).success();
     assert_eq!(workshop.steps("cut"), whole);
-    // Without changes, the losses are others: the keys do something.
-    let plain = [changed(), set(&["data.sources.1.augmentation={}"])].concat();
-    workshop.train("plain", &plain).success();
-    assert_ne!(workshop.steps("plain"), whole);
+    // With other changes, the losses are others: the keys do something.
+    let other = [changed(), set(&["data.sources.1.augmentation.scale=[1.0, 1.0]"])].concat();
+    workshop.train("other", &other).success();
+    assert_ne!(workshop.steps("other"), whole);
 }
 
 #[test]
@@ -104,13 +104,13 @@ fn features_from_a_cache_give_the_losses_of_the_images() {
 #[test]
 fn two_runs_that_fill_a_cache_at_once_do_not_harm_each_other() {
     let workshop = Workshop::new();
-    workshop.train("world", &frozen()).success();
+    workshop.train("images", &frozen()).success();
     let children = ["a", "b"].map(|run| workshop.begin(run, &cached(), 0));
     for child in children {
         common::Answer::of(child).success();
     }
     assert_eq!(workshop.steps("a"), workshop.steps("b"));
-    assert_same_losses(&workshop.steps("a"), &workshop.steps("world"));
+    assert_same_losses(&workshop.steps("a"), &workshop.steps("images"));
 }
 
 #[test]

@@ -93,18 +93,7 @@ impl Batches {
 
 impl DataLoader<HostBatch> for Batches {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<HostBatch> + 'a> {
-        let (sender, receiver) = sync_channel(self.prefetch);
-        let (mut make, range) = (self.maker(), self.range.clone());
-        thread::spawn(move || {
-            for batch in range.map_while(&mut make) {
-                let failed = batch.is_err();
-                // The receiver is gone when the run was stopped.
-                if sender.send(batch).is_err() || failed {
-                    break;
-                }
-            }
-        });
-        Box::new(Prefetched { receiver, done: 0, total: self.range.len() })
+        Box::new(ahead(self.maker(), self.range.clone(), self.prefetch))
     }
 
     fn num_items(&self) -> usize {
@@ -120,6 +109,22 @@ impl DataLoader<HostBatch> for Batches {
         let shift = |step: usize| (self.range.start + step).min(self.range.end);
         Arc::new(Self { range: shift(start)..shift(end), ..self.clone() })
     }
+}
+
+/// Makes the batches of `steps` on a thread: `prefetch` of them wait at most, while one more is made.
+fn ahead(mut make: Box<Make>, steps: Range<usize>, prefetch: usize) -> Prefetched {
+    let (sender, receiver) = sync_channel(prefetch);
+    let total = steps.len();
+    thread::spawn(move || {
+        for batch in steps.map_while(&mut make) {
+            let failed = batch.is_err();
+            // The receiver is gone when the run was stopped.
+            if sender.send(batch).is_err() || failed {
+                break;
+            }
+        }
+    });
+    Prefetched { receiver, done: 0, total }
 }
 
 struct Prefetched {
@@ -141,5 +146,71 @@ impl Iterator for Prefetched {
 impl DataLoaderIterator<HostBatch> for Prefetched {
     fn progress(&self) -> Progress {
         Progress::new(self.done, self.total, Some("batches".into()))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::data::batch::BatchDims;
+    use crate::data::sample::Task;
+    use crate::error::Error;
+
+    /// A batch that only says which step it is of.
+    fn batch(step: usize) -> HostBatch {
+        let dims = BatchDims {
+            images: step,
+            canvas_px: 0,
+            rows: 0,
+            prompts: 0,
+            text_tokens: 0,
+            context_tokens: 0,
+        };
+        HostBatch {
+            task: Task::Narrate,
+            dims,
+            images: vec![],
+            features: None,
+            sizes: vec![],
+            prompt_boxes: vec![],
+            context: vec![],
+            text: vec![],
+            row_valid: vec![],
+            points: vec![],
+        }
+    }
+
+    #[test]
+    fn no_more_batches_are_made_than_may_wait_and_one() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let counter = made.clone();
+        let make = move |step| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            Some(Ok(batch(step)))
+        };
+        let mut batches = ahead(Box::new(make), 5..30, 3);
+        for step in 5..30 {
+            let in_use = batches.next().unwrap().unwrap();
+            assert_eq!(in_use.dims.images, step, "in the order of the steps");
+            // Time enough to make them all.
+            thread::sleep(Duration::from_millis(3));
+            let ahead = made.load(Ordering::SeqCst) - (step - 4);
+            assert!(ahead <= 3 + 1, "{ahead}");
+        }
+        assert!(batches.next().is_none());
+    }
+
+    #[test]
+    fn a_batch_that_fails_is_the_last() {
+        let make = |step| match step {
+            2 => Some(Err(Error::format("a.png", "broken", ""))),
+            step => Some(Ok(batch(step))),
+        };
+        let found: Vec<_> = ahead(Box::new(make), 0..9, 1).map(|batch| batch.is_ok()).collect();
+        assert_eq!(found, [true, true, false]);
     }
 }

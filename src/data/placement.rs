@@ -56,16 +56,18 @@ impl Placement {
         self.size
     }
 
-    /// The window in an image of `size` pixels: left, top, width and height in pixels of that image.
+    /// The window in an image of `size` pixels: left, top, width and height in pixels of that image, within
+    /// it.
     pub fn window_in(&self, size: (u32, u32)) -> [f64; 4] {
-        let x = f64::from(size.0) / f64::from(self.scaled.0);
-        let y = f64::from(size.1) / f64::from(self.scaled.1);
-        [
-            f64::from(self.origin.0) * x,
-            f64::from(self.origin.1) * y,
-            f64::from(self.size.0) * x,
-            f64::from(self.size.1) * y,
-        ]
+        let stretch = |size: u32, scaled: u32, origin: u32, window: u32| {
+            let (size, scale) = (f64::from(size), f64::from(size) / f64::from(scaled));
+            let begin = f64::from(origin) * scale;
+            // Rounding must not lead out of the image.
+            [begin, (f64::from(window) * scale).min(size - begin)]
+        };
+        let [left, width] = stretch(size.0, self.scaled.0, self.origin.0, self.size.0);
+        let [top, height] = stretch(size.1, self.scaled.1, self.origin.1, self.size.1);
+        [left, top, width, height]
     }
 
     /// A box normalised to the image → the part of it that is on the canvas, normalised to the window;
