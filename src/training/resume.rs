@@ -7,7 +7,9 @@ use crate::error::{Error, Result};
 use crate::experiment::{self, Experiment};
 
 /// Keys that change nothing of what is learnt; tables with everything in them.
-const MAY_CHANGE: [&str; 6] = [
+const MAY_CHANGE: [&str; 8] = [
+    "data.cache_features",
+    "data.workers",
     "device",
     "output",
     "evaluation",

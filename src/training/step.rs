@@ -10,7 +10,7 @@ use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 
 use super::gradients::{gradient_norm, scale_gradients};
 pub use super::training_model::TrainingModel;
-use crate::data::batch::{Batch, HostBatch};
+use crate::data::batch::{Batch, HostBatch, Pictures};
 use crate::data::sample::Task;
 use crate::model::heads::points::to_pixels;
 use crate::model::loss::overlap::overlap_loss;
@@ -65,7 +65,10 @@ impl TrainingModel {
     /// expressions points (`spec/losses.md` §5).
     pub fn losses(&self, batch: Batch) -> Losses {
         let task = batch.task;
-        let images = self.model.encode(batch.images.clone(), batch.padding_mask.clone());
+        let images = match batch.pictures.clone() {
+            Pictures::Images { images, padding_mask } => self.model.encode(images, padding_mask),
+            Pictures::Features(features) => features,
+        };
         let features = self.model.text_features(&images, batch.rows.clone());
         let text = || self.text_loss(&batch, features.clone());
         let places = |selection| self.places(&batch, features.clone(), selection);
@@ -296,6 +299,7 @@ mod tests {
             task: Task::Narrate,
             dims,
             images: image.repeat(2),
+            features: None,
             sizes: vec![8.0; 4],
             prompt_boxes: [0.0, 0.0, 8.0, 8.0].repeat(2),
             context: vec![],

@@ -1,10 +1,12 @@
 //! Trivial answers, taken from the training split: what a model must beat to have learnt to look.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use crate::data::sample::Task;
 use crate::data::shapes::attributes::words_of;
 use crate::data::source::Source;
+use crate::error::Result;
 use crate::geometry::BoundingBox;
 
 /// A box without size at the centre of the image: the baseline of places of words.
@@ -29,45 +31,87 @@ pub struct Baselines {
 
 impl Baselines {
     /// Baselines of the sources of the training split.
-    pub fn of(train: &[Source]) -> Self {
-        let rows = |task: Task| {
-            let sources = train.iter().filter(move |source| source.task() == task);
-            sources.flat_map(|source| &source.samples).flat_map(|sample| &sample.rows)
-        };
-        let words: Vec<_> = rows(Task::Describe).map(|row| words_of(&row.text)).collect();
-        let locations = rows(Task::Narrate).flat_map(|row| &row.locations);
-        let texts = |task| rows(task).map(|row| row.text.as_str());
-        Self {
-            region: mean_box(rows(Task::Locate).map(|row| row.region.unwrap_or(BoundingBox::UNIT))),
-            utterance: mean_box(locations.map(|location| location.bounds)),
-            narrative: most_frequent(texts(Task::Narrate)).map(str::to_string),
-            caption: most_frequent(texts(Task::Describe)).map(str::to_string),
-            attributes: [0, 1, 2, 3]
-                .map(|attribute| most_frequent(words.iter().filter_map(|words| words[attribute]))),
+    ///
+    /// # Errors
+    /// What [`Samples::get`](crate::data::samples::Samples::get) finds.
+    pub fn of(train: &[Source]) -> Result<Self> {
+        let (mut regions, mut utterances) = (MeanBox::default(), MeanBox::default());
+        let (mut narratives, mut captions) = (MostFrequent::default(), MostFrequent::default());
+        let mut attributes: [MostFrequent<&'static str>; 4] = Default::default();
+        for source in train {
+            for sample in source.samples.iter() {
+                for row in &sample?.rows {
+                    match source.task() {
+                        Task::Locate => regions.add(row.region.unwrap_or(BoundingBox::UNIT)),
+                        Task::Narrate => {
+                            row.locations.iter().for_each(|place| utterances.add(place.bounds));
+                            narratives.add(row.text.clone());
+                        }
+                        Task::Describe => {
+                            let words = words_of(&row.text);
+                            for (counts, word) in attributes.iter_mut().zip(words) {
+                                word.into_iter().for_each(|word| counts.add(word));
+                            }
+                            captions.add(row.text.clone());
+                        }
+                    }
+                }
+            }
         }
+        Ok(Self {
+            region: regions.mean(),
+            utterance: utterances.mean(),
+            narrative: narratives.answer(),
+            caption: captions.answer(),
+            attributes: attributes.map(MostFrequent::answer),
+        })
     }
 }
 
-fn mean_box(boxes: impl Iterator<Item = BoundingBox>) -> Option<BoundingBox> {
-    let (mut sum, mut count) = ([0.0_f64; 4], 0_usize);
-    for bounds in boxes {
-        for (sum, value) in sum.iter_mut().zip(bounds.to_array()) {
+/// The mean of boxes.
+#[derive(Debug, Default)]
+struct MeanBox {
+    sum: [f64; 4],
+    count: usize,
+}
+
+impl MeanBox {
+    fn add(&mut self, bounds: BoundingBox) {
+        for (sum, value) in self.sum.iter_mut().zip(bounds.to_array()) {
             *sum += f64::from(value);
         }
-        count += 1;
+        self.count += 1;
     }
-    let [x0, y0, x1, y1] = sum.map(|sum| (sum / count as f64) as f32);
-    (count > 0).then(|| BoundingBox::new(x0, y0, x1, y1))
+
+    fn mean(&self) -> Option<BoundingBox> {
+        let [x0, y0, x1, y1] = self.sum.map(|sum| (sum / self.count as f64) as f32);
+        (self.count > 0).then(|| BoundingBox::new(x0, y0, x1, y1))
+    }
 }
 
-/// The text that comes most often, the first to come among equals.
-fn most_frequent<'a>(texts: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // Text → how often, and minus its first position, so that the largest is the answer.
-    let mut counts: HashMap<&str, (usize, isize)> = HashMap::new();
-    for (text, position) in texts.zip(0_isize..) {
-        counts.entry(text).or_insert((0, -position)).0 += 1;
+/// What comes most often, the first to come among equals.
+#[derive(Debug)]
+struct MostFrequent<T> {
+    /// How often, and minus the first position, so that the largest is the answer.
+    counts: HashMap<T, (usize, isize)>,
+    position: isize,
+}
+
+impl<T> Default for MostFrequent<T> {
+    fn default() -> Self {
+        Self { counts: HashMap::new(), position: 0 }
     }
-    counts.into_iter().max_by_key(|(_, rank)| *rank).map(|(text, _)| text)
+}
+
+impl<T: Eq + Hash> MostFrequent<T> {
+    fn add(&mut self, value: T) {
+        self.counts.entry(value).or_insert((0, -self.position)).0 += 1;
+        self.position += 1;
+    }
+
+    fn answer(self) -> Option<T> {
+        self.counts.into_iter().max_by_key(|(_, rank)| *rank).map(|(value, _)| value)
+    }
 }
 
 #[cfg(test)]
@@ -76,12 +120,21 @@ mod tests {
 
     #[test]
     fn the_mean_box_and_the_most_frequent_text_by_hand() {
+        let mean = |boxes: &[BoundingBox]| {
+            let mut mean = MeanBox::default();
+            boxes.iter().for_each(|bounds| mean.add(*bounds));
+            mean.mean()
+        };
         let boxes = [BoundingBox::new(0.0, 0.0, 0.5, 1.0), BoundingBox::new(0.5, 0.25, 1.0, 0.75)];
-        let mean = BoundingBox::new(0.25, 0.125, 0.75, 0.875);
-        assert_eq!(mean_box(boxes.into_iter()), Some(mean));
-        assert_eq!(mean_box(std::iter::empty()), None);
-        assert_eq!(most_frequent(["b", "a", "a", "c", "b"].into_iter()), Some("b"));
-        assert_eq!(most_frequent(["b", "a", "a"].into_iter()), Some("a"));
-        assert_eq!(most_frequent(std::iter::empty()), None);
+        assert_eq!(mean(&boxes), Some(BoundingBox::new(0.25, 0.125, 0.75, 0.875)));
+        assert_eq!(mean(&[]), None);
+        let most_frequent = |texts: &[&'static str]| {
+            let mut counts = MostFrequent::default();
+            texts.iter().for_each(|text| counts.add(*text));
+            counts.answer()
+        };
+        assert_eq!(most_frequent(&["b", "a", "a", "c", "b"]), Some("b"));
+        assert_eq!(most_frequent(&["b", "a", "a"]), Some("a"));
+        assert_eq!(most_frequent(&[]), None);
     }
 }
