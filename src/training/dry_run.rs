@@ -37,7 +37,7 @@ impl DryRun {
         let vocabulary = tokenizer.vocabulary();
         let model = experiment.model.init(vocabulary, &device);
         let parameters = count_parameters(&frozen::freeze(model, &experiment.training.frozen)?);
-        let collator = sources::collator(experiment, tokenizer);
+        let collator = sources::collator(experiment, tokenizer)?;
         let batch_size = experiment.training.batch_size;
         let batches = train.iter().map(|source| {
             let samples: Vec<usize> = (0..batch_size.min(source.samples.len())).collect();
