@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, ExecutionError, Tensor};
@@ -34,7 +35,8 @@ const IMAGES_AT_A_TIME: usize = 16;
 const SEGMENT_BYTES: u64 = 256 << 20;
 
 /// Opens the cache of the experiment and fills it with the features of all images that training and
-/// validation look at; `None` where the experiment has none.
+/// validation look at; `None` where the experiment has none. Where `stop` is set meanwhile, it keeps what is
+/// done and comes back early.
 ///
 /// # Errors
 /// [`Error::Usage`] where the disk has no room for them; [`Error::Io`] or [`Error::Format`] where an image
@@ -44,6 +46,7 @@ pub fn prepare(
     model: &PixelLlm,
     train: &[Source],
     validation: &[Source],
+    stop: &AtomicBool,
 ) -> Result<Option<Arc<FeatureCache>>> {
     let Some(folder) = &experiment.data.cache_features else { return Ok(None) };
     let model = model.valid();
@@ -57,7 +60,7 @@ pub fn prepare(
     tracing::info!("comparing {} image files with {}", uses.len(), folder.display());
     let mut cache = FeatureCache::open(&folder)?;
     let missing = cache.missing(&uses)?;
-    let filler = Filler { experiment, model: &model, folder: &folder, decoding: &decoding };
+    let filler = Filler { experiment, model: &model, folder: &folder, decoding: &decoding, stop };
     filler.fill(&mut cache, &missing)?;
     Ok(Some(Arc::new(cache)))
 }
@@ -147,6 +150,7 @@ struct Filler<'a> {
     model: &'a PixelLlm,
     folder: &'a Path,
     decoding: &'a HashMap<ImageUse, DecodeConfig>,
+    stop: &'a AtomicBool,
 }
 
 /// Features of some images, one after the other.
@@ -164,6 +168,9 @@ impl Filler<'_> {
         let at_a_time = self.experiment.training.batch_size.clamp(1, IMAGES_AT_A_TIME);
         let mut segment: Option<SegmentWriter> = None;
         for (index, images) in missing.chunks(at_a_time).enumerate() {
+            if self.stop.load(Ordering::Relaxed) {
+                break;
+            }
             let encoded = self.encode(images)?;
             if index == 0 {
                 self.check_room(encoded.shape, missing.len())?;

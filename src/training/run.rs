@@ -147,7 +147,11 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
         frozen.left_out(),
     );
     let mut collator = sources::collator(experiment, tokenizer.clone())?;
-    collator.features = features::prepare(experiment, &model.model, &train, &validation)?;
+    let stop = &options.stop;
+    collator.features = features::prepare(experiment, &model.model, &train, &validation, stop)?;
+    if stop.load(Ordering::Relaxed) {
+        return Ok(Outcome::Stopped { run, step: span.first_step });
+    }
     let batches = batches(experiment, train.clone(), validation, collator, mixture);
     let journal = journal(&run, span, options.dashboard)?;
     let launch = Launch { experiment, options, run: &run, state, span, device, journal: &journal };
