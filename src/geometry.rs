@@ -3,6 +3,7 @@
 //! normalised to the image) is stated wherever a box is held.
 
 pub mod mask;
+pub mod polyline;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -138,13 +138,52 @@ fn a_box_that_is_none_is_refused_with_the_right_form() {
         ("3,4,20,4", ["3,4,20,4", "the bottom below the top"]),
         (
             "100,100,200,200",
-            ["100,100,200,200 is outside the image of ", "Give edges from 0,0 to "],
+            ["100,100,200,200 is outside the image of ", "Give places from 0,0 to "],
         ),
-        ("-9,-9,-1,-1", ["-9,-9,-1,-1 is outside the image of ", "Give edges from 0,0 to "]),
+        ("-9,-9,-1,-1", ["-9,-9,-1,-1 is outside the image of ", "Give places from 0,0 to "]),
     ] {
         on_image("describe", &["--box", region]).failure(2, &parts);
     }
     on_image("describe", &[]).failure(2, &["--box <X0,Y0,X1,Y1>"]);
+}
+
+#[test]
+fn points_and_traces_are_described_with_a_note_where_the_run_did_not_learn_from_them() {
+    let ask = |arguments: &[&str]| {
+        let arguments = [arguments, &["--json", "--overlay", "p.png"]].concat();
+        let answer = on_image("describe", &arguments).success();
+        let kind = if arguments.contains(&"--trace") { "traces" } else { "points" };
+        let note = format!("note: the run did not learn to describe {kind}");
+        assert!(answer.stderr.contains(&note), "{}", answer.stderr);
+        serde_json::from_str::<Value>(&answer.stdout).unwrap()
+    };
+    let (width, height) = image::image_dimensions(WORKSHOP.path(IMAGE)).unwrap();
+    let (width, height) = (f64::from(width), f64::from(height));
+    let points = ask(&["--point", "4,6", "--point", "12,10", "--not", "0,0"]);
+    let expected = [4.0 / width, 6.0 / height, 12.0 / width, 10.0 / height];
+    for (found, expected) in corners(&points["region"]).into_iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-6, "{points}");
+    }
+    std::fs::write(WORKSHOP.path("there.json"), "[[4, 6], {\"x\": 12, \"y\": 10}]").unwrap();
+    std::fs::write(WORKSHOP.path("back.json"), "[[12, 10], [4, 6]]").unwrap();
+    let [there, back] = ["there.json", "back.json"].map(|file| ask(&["--trace", file]));
+    assert_eq!(there["region"], back["region"]);
+    assert_ne!(there["score"], back["score"], "the way of drawing it matters");
+}
+
+#[test]
+fn a_point_or_trace_that_is_none_is_refused_with_the_right_form() {
+    let image = ["outside the image of ", "Give places from 0,0 to "];
+    on_image("describe", &["--point", "900,3"]).failure(2, &image);
+    on_image("describe", &["--point", "1"]).failure(2, &["two numbers", "10,20"]);
+    on_image("describe", &["--not", "1,1", "--box", "1,1,2,2"]).failure(2, &["cannot be used"]);
+    on_image("describe", &["--point", "1,1", "--box", "1,1,2,2"]).failure(2, &["cannot be used"]);
+    for (text, part) in [("", "is no trace"), ("[]", "has no point"), ("[[1]]", "is no trace")] {
+        std::fs::write(WORKSHOP.path("bad.json"), text).unwrap();
+        let parts = ["bad.json", part, "a JSON list of points in order"];
+        on_image("describe", &["--trace", "bad.json"]).failure(1, &parts);
+    }
+    on_image("describe", &["--trace", "none.json"]).failure(1, &["cannot read none.json"]);
 }
 
 #[test]

@@ -262,21 +262,23 @@ fn pixelllm_arguments(words: &[String]) -> Result<Option<Vec<String>>, String> {
     }
 }
 
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            std::fs::copy(&path, to).unwrap();
+        }
+    }
+}
+
 /// A folder with the repository's experiments and the files that the pages show.
 fn experiments_of_pages() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for name in
-        ["experiments", "experiments/small", "experiments/presets", "experiments/presets/vision"]
-    {
-        std::fs::create_dir_all(folder.path().join(name)).unwrap();
-        for entry in std::fs::read_dir(root().join(name)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_file() {
-                let to = folder.path().join(name).join(path.file_name().unwrap());
-                std::fs::copy(&path, to).unwrap();
-            }
-        }
-    }
+    copy(&root().join("experiments"), &folder.path().join("experiments"));
     for page in pages() {
         for (name, text) in page.toml_files() {
             if name.starts_with("experiments/") {

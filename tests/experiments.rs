@@ -66,21 +66,47 @@ fn error(text: &str, overrides: &[&str]) -> (String, String) {
     Files::new(&[("a.toml", &format!("{text}{SOURCE}"))]).error(overrides)
 }
 
+/// Every TOML file in `folder` and what is in it, but for folders called `presets`.
 fn toml_files(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect()
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("presets") {
+            files.extend(toml_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
 }
 
 #[test]
 fn every_experiment_of_the_repository_loads() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
     let files = toml_files(&root);
-    assert!(!files.is_empty());
+    assert!(files.len() > 2, "{files:?}");
     for path in files {
         let experiment = experiment::load(&path, &[]).unwrap_or_else(|e| panic!("{e:?}"));
-        let stem = path.file_stem().unwrap().to_str().unwrap();
-        assert_eq!(experiment.name, stem, "a run is named after its file");
+        let file = path.strip_prefix(&root).unwrap().with_extension("");
+        let parts: Vec<_> = file.iter().map(|part| part.to_str().unwrap()).collect();
+        assert_eq!(experiment.name, parts.join("-"), "a run is named after its file");
+        let text = std::fs::read_to_string(&path).unwrap();
+        for word in ["#   command", "#   result", "#   cost"] {
+            assert!(text.contains(word), "{} says nothing of {word}", path.display());
+        }
     }
+}
+
+#[test]
+fn there_is_a_recipe_of_the_paper_for_every_task_and_language_model() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/paper");
+    let rows = ["densecap", "joint-seg", "joint", "ref", "refseg", "trace"];
+    let expected: Vec<_> = ["git", "t5-xl"]
+        .iter()
+        .flat_map(|model| rows.map(|row| root.join(model).join(row).with_extension("toml")))
+        .collect();
+    assert_eq!(toml_files(&root), expected);
 }
 
 #[test]
@@ -89,8 +115,12 @@ fn every_preset_is_a_model_that_can_be_built() {
     let files = toml_files(&root);
     assert!(!files.is_empty());
     for path in files {
-        let text = format!("extends = {path:?}\n{SOURCE}max_text_tokens = 8\n");
-        Files::new(&[("a.toml", &text)]).load(&[]).unwrap_or_else(|e| panic!("{e:?}"));
+        // Some say what is learnt, too.
+        let alone = format!("extends = {path:?}\n");
+        let with_source = format!("{alone}{SOURCE}max_text_tokens = 8\n");
+        let load = |text: &str| Files::new(&[("a.toml", text)]).load(&[]);
+        let loaded = load(&alone).or_else(|_| load(&with_source));
+        loaded.unwrap_or_else(|error| panic!("{}: {error:?}", path.display()));
     }
 }
 

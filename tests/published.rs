@@ -124,6 +124,26 @@ fn a_t5_given_as_one_name_is_trained_and_its_frozen_weights_stay_in_the_cache() 
 }
 
 #[test]
+fn a_t5_that_is_kept_in_half_precision_is_trained_as_well_and_read_again() {
+    let hint = "model.language.storage = \"bf16\" would keep";
+    assert!(CACHED.read("said.txt").contains(hint));
+    let storage = set(&["model.language.storage=\"bf16\""]);
+    let said = train(&CACHED, "half", &storage).success().stderr;
+    assert!(!said.contains(hint), "{said}");
+    let losses = |run: &str| -> Vec<f64> {
+        CACHED.steps(run).iter().map(|step| step["loss"].as_f64().unwrap()).collect()
+    };
+    // The file has the same numbers in both, and all is computed in 32 bits.
+    for (half, wide) in losses("half").into_iter().zip(losses("run")) {
+        assert!((half - wide).abs() <= 1e-4 * wide, "{half} is not {wide}");
+    }
+    let image = "world/images/val/000100000001.png";
+    pixelllm(&CACHED, &["narrate", "half", "--image", image]).success();
+    let more = ["training.max_steps=3", "model.language.storage=\"bf16\""];
+    train(&CACHED, "half", &[set(&more), vec!["--resume"]].concat()).success();
+}
+
+#[test]
 fn keys_that_contradict_the_published_model_are_named() {
     let wide = set(&["model.language.width=64", "model.language.tied_output=true"]);
     let parts = [

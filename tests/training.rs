@@ -371,20 +371,27 @@ fn a_dry_run_says_what_would_be_trained_and_trains_nothing() {
     assert_eq!(resolved, experiment::load(EXPERIMENT.as_ref(), &[]).unwrap());
 
     // Parameters: the modules' add up.
-    let row = |module: &str| -> [u64; 2] {
-        let line = rest.lines().find(|line| line.trim_start().starts_with(module));
-        let line = line.unwrap_or_else(|| panic!("no {module} in {rest}"));
-        let counts = line.trim().strip_prefix(module).unwrap().split("  ").filter_map(|part| {
-            let digits: String = part.chars().filter(char::is_ascii_digit).collect();
+    let row = |part: &str| -> [f64; 6] {
+        let line = rest.lines().find(|line| line.trim_start().starts_with(part));
+        let line = line.unwrap_or_else(|| panic!("no {part} in {rest}"));
+        let numbers = line.trim().strip_prefix(part).unwrap().split("  ").filter_map(|part| {
+            let digits: String = part.chars().filter(|c| c.is_ascii_digit() || *c == '.').collect();
             digits.parse().ok()
         });
-        counts.collect::<Vec<_>>().try_into().unwrap_or_else(|_| panic!("{line:?}"))
+        numbers.collect::<Vec<_>>().try_into().unwrap_or_else(|_| panic!("{line:?}"))
     };
-    let modules = ["vision.eva", "vision.sam", "location", "adapter", "language", "points"];
-    let sum = modules.map(row).into_iter().fold([0, 0], |[a, b], [c, d]| [a + c, b + d]);
-    assert_eq!(row("total"), sum);
+    let parts = ["vision.eva", "vision.sam", "location", "adapter", "language", "points"];
+    let sum: [f64; 3] = [0, 1, 2].map(|column| parts.map(|part| row(part)[column]).iter().sum());
+    let total = row("total");
+    assert_eq!(total[..3], sum);
     // The frequencies of the location encoder are fixed.
-    assert!(sum[0] > sum[1] && sum[1] > 0, "{sum:?}");
+    let [all, trained, frozen] = sum;
+    assert!(trained > 0.0 && frozen > 0.0 && all == trained + frozen, "{sum:?}");
+    // Four bytes each: weights, gradients, two moments; in MiB with one digit.
+    let bytes = [4.0 * all, 4.0 * trained, 8.0 * trained];
+    for (printed, bytes) in total[3..].iter().zip(bytes) {
+        assert!((printed - bytes / f64::from(1 << 20)).abs() <= 0.05, "{total:?}");
+    }
 
     // A batch of each task: four images of 32 pixels, as many rows as the source says.
     for (task, prompts, rows) in [("narrate", 1, 1), ("describe", 2, 2), ("locate", 1, 2)] {
@@ -394,4 +401,45 @@ fn a_dry_run_says_what_would_be_trained_and_trains_nothing() {
         assert!(line.contains(&format!("text [4, {rows}, ")), "{line}");
     }
     assert!(rest.contains("memory (estimate)"), "{rest}");
+    assert!(!rest.contains("Not there"), "{rest}");
+}
+
+#[test]
+fn a_dry_run_needs_no_data_and_says_what_is_missing() {
+    let workshop = Workshop::new();
+    let root = env!("CARGO_MANIFEST_DIR");
+    let recipe = |name: &str| format!("{root}/experiments/paper/{name}.toml");
+    let answer = workshop.pixelllm(&["train", &recipe("t5-xl/trace"), "--dry-run"]).success();
+    let lines: Vec<&str> = answer.stdout.lines().map(str::trim).collect();
+    let part = |name: &str| -> Vec<&str> {
+        let line = lines.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix("  "));
+        line.unwrap().split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()
+    };
+    // What spec/model.md §0 has of this recipe, in words of the table.
+    for (name, total, trainable) in [
+        ("vision.eva", "303 268 800", "303 268 800"),
+        ("vision.sam", "637 026 048", "0"),
+        ("adapter", "43 505 408", "43 505 408"),
+        ("language.T5.t5", "2 849 757 184", "0"),
+        ("language.T5.t5 (adapters)", "18 874 368", "18 874 368"),
+        ("language.T5.visual_projection", "2 103 296", "2 103 296"),
+        ("points", "1 582 600", "1 582 600"),
+    ] {
+        let cells: Vec<String> =
+            part(name).iter().map(|cell| cell.replace('\u{202f}', " ")).collect();
+        assert_eq!(cells[..2], [total, trainable], "{name}");
+    }
+    assert!(lines.contains(&"vocabulary: 32128 ids"));
+    let batch = "narrate (not read, at most): images [256, 3, 384, 384], prompt boxes [256, 1, 4], \
+                 context [256, 1, 8], text [256, 1, 128], points [256, 1, 128, 2, 2]";
+    assert!(lines.contains(&batch), "{}", answer.stdout);
+    for missing in [
+        "data.tokenizer.file: data/tokenizers/flan-t5-xl/spiece.model",
+        "weights.1.file: weights/sam_vit_h_4b8939.pth",
+        "data.sources.0.annotations: data/coco/annotations/localized_narratives_val.jsonl",
+        "data.sources.0.images: data/coco/train2017",
+    ] {
+        assert!(lines.contains(&missing), "{missing} is not in {}", answer.stdout);
+    }
+    workshop.pixelllm(&["train", &recipe("t5-xl/trace")]).failure(1, &["cannot "]);
 }

@@ -7,11 +7,15 @@ use clap::Args;
 use super::decoding::DecodingArguments;
 use super::loaded_run::RunArguments;
 use super::picture::PictureArguments;
-use crate::error::{Error, Result};
-use crate::geometry::BoundingBox;
+use super::place::PlaceArguments;
+use crate::data::formats::Format;
+use crate::data::sample::Task;
+use crate::error::Result;
+use crate::experiment::Experiment;
 use crate::report::overlay;
+use crate::tasks::Place;
 
-/// Write a caption of a region of an image
+/// Write a caption of a place in an image: a box, points, or a trace
 #[derive(Debug, Args)]
 pub(super) struct Describe {
     #[command(flatten)]
@@ -20,14 +24,8 @@ pub(super) struct Describe {
     picture: PictureArguments,
     #[command(flatten)]
     decoding: DecodingArguments,
-    /// The region: left, top, right and bottom edge in pixels of the image
-    #[arg(
-        long = "box",
-        value_name = "X0,Y0,X1,Y1",
-        value_parser = parse_box,
-        allow_hyphen_values = true
-    )]
-    region: BoundingBox,
+    #[command(flatten)]
+    place: PlaceArguments,
 }
 
 impl Describe {
@@ -35,54 +33,30 @@ impl Describe {
         let loaded = self.run.load()?.decoding(&self.decoding)?;
         let picture = self.picture.read(loaded.predictor.canvas_px())?;
         let (width, height) = picture.image.dimensions();
-        let region = self.region.scale(1.0 / width as f32, 1.0 / height as f32);
-        if region.intersection(BoundingBox::UNIT) == 0.0 {
-            return Err(outside(self.region, width, height));
-        }
-        if region.clip(1.0, 1.0) != region {
-            eprintln!("note: the box reaches beyond the image of {width} × {height} pixels");
+        let place = self.place.read(width, height)?;
+        if let Some(note) = unlearnt(&loaded.experiment, &place) {
+            eprintln!("note: {note}");
         }
         let images = loaded.predictor.encode(&[picture.canvas])?;
-        let descriptions = loaded.predictor.describe(&images, &[vec![region]])?;
+        let descriptions = loaded.predictor.describe_places(&images, &[vec![place.clone()]])?;
         for description in descriptions.iter().flatten() {
-            let drawn = overlay::description(&picture.image, description)?;
+            let drawn = overlay::description_of(&picture.image, description, &place)?;
             self.picture.answer("describe", description, &description.caption, &drawn)?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn outside(region: BoundingBox, width: u32, height: u32) -> Error {
-    let [x0, y0, x1, y1] = region.to_array();
-    Error::Usage {
-        problem: format!(
-            "the box {x0},{y0},{x1},{y1} is outside the image of {width} × {height} pixels"
-        ),
-        help: format!("Give edges from 0,0 to {width},{height}."),
-    }
-}
-
-fn parse_box(text: &str) -> Result<BoundingBox, String> {
-    let numbers: Result<Vec<f32>, _> = text.split(',').map(|part| part.trim().parse()).collect();
-    match numbers.as_deref() {
-        Ok(&[x0, y0, x1, y1]) => {
-            let region = BoundingBox::new(x0, y0, x1, y1);
-            let problem = "the right edge must be right of the left one, the bottom below the top";
-            region.is_valid().then_some(region).ok_or_else(|| problem.to_string())
-        }
-        _ => Err("four numbers with commas between them, such as 10,20,60,80".to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_box_is_four_numbers_in_order() {
-        assert_eq!(parse_box("1, 2,3,4.5"), Ok(BoundingBox::new(1.0, 2.0, 3.0, 4.5)));
-        for wrong in ["", "1,2,3", "1,2,3,x", "3,2,1,4", "1,2,1,4", "nan,0,1,1"] {
-            assert!(parse_box(wrong).is_err(), "{wrong}");
-        }
-    }
+/// What to know of an answer about a place of a kind that the model never learnt from.
+fn unlearnt(experiment: &Experiment, place: &Place) -> Option<String> {
+    let traces = Format::LocalizedNarratives;
+    let mut sources = experiment.data.sources.iter().filter(|one| one.task == Task::Describe);
+    let has_traces = experiment.model.location.trace_points > 0;
+    let (kind, learnt) = match place {
+        Place::Box(_) => ("boxes", sources.any(|one| one.format != traces)),
+        Place::Points { .. } => ("points", false),
+        Place::Trace(_) if !has_traces => return None,
+        Place::Trace(_) => ("traces", sources.any(|one| one.format == traces)),
+    };
+    (!learnt).then(|| format!("the run did not learn to describe {kind}: expect little of this"))
 }

@@ -5,34 +5,64 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::output::say;
 use crate::data::batch::BatchDims;
 use crate::error::Result;
+use crate::experiment::schema::Precision;
 use crate::experiment::{self, Experiment};
-use crate::training::dry_run::DryRun;
+use crate::training::dry_run::{DryRun, Missing, SourceBatch};
+use crate::training::learning_rates::RateGroup;
 use crate::training::memory::MemoryEstimate;
 use crate::training::parameters::{ParameterCount, total};
+
+/// Bytes of a MiB.
+const MIB: f64 = (1 << 20) as f64;
 
 /// Prints what `experiment` would train.
 pub(super) fn print(experiment: &Experiment) -> Result<()> {
     let dry_run = DryRun::new(experiment)?;
     say(experiment::to_toml(experiment)?);
-    say(format_args!("{}\n", parameter_table(&dry_run.parameters)));
+    say(format_args!("{}\n", parameter_table(&dry_run.parameters, experiment.precision)));
+    let differ = dry_run.rates.len() > 1;
+    for RateGroup { multiplier, num_parameters, .. } in dry_run.rates.iter().filter(|_| differ) {
+        let count = grouped(*num_parameters);
+        say(format_args!("learning rate × {multiplier:.4}: {count} parameters"));
+    }
     say(format_args!("vocabulary: {} ids\n", dry_run.vocabulary_size));
-    for (task, num_images, dims) in &dry_run.batches {
-        say(format_args!("{} ({num_images} images): {}", task.name(), shapes(dims)));
+    for SourceBatch { task, num_images, dims } in &dry_run.batches {
+        let there = match num_images {
+            Some(num_images) => format!("{num_images} images"),
+            None => "not read, at most".into(),
+        };
+        say(format_args!("{} ({there}): {}", task.name(), shapes(dims)));
     }
     say(format_args!("\n{}", memory_table(&dry_run.memory)));
+    if !dry_run.missing.is_empty() {
+        say("\nNot there; sizes above are by the settings, and training would stop:");
+    }
+    for Missing { key, path } in &dry_run.missing {
+        say(format_args!("  {key}: {}", path.display()));
+    }
     Ok(())
 }
 
-fn parameter_table(counts: &[ParameterCount]) -> Table {
+/// Parameters of each part, and the memory that they, their gradients and their moments take.
+fn parameter_table(counts: &[ParameterCount], precision: Precision) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["module", "parameters", "trainable"]);
+    let weights = format!("weights ({}) MiB", precision.name());
+    let counts_header = ["part", "parameters", "trainable", "frozen"];
+    table.set_header(counts_header.into_iter().chain([&*weights, "gradients MiB", "moments MiB"]));
     for count in counts.iter().chain([&total(counts)]) {
-        let numbers = [count.total, count.trainable].map(grouped);
-        table.add_row([count.module.clone()].into_iter().chain(numbers));
+        let numbers = [count.total, count.trainable, count.frozen()].map(grouped);
+        let memory = MemoryEstimate::without_batch(count, precision.bytes());
+        let memory = [memory.weights, memory.gradients, memory.optimizer].map(mib);
+        let cells = numbers.into_iter().chain(memory);
+        table.add_row([count.module.clone()].into_iter().chain(cells));
     }
     align_right(&mut table);
     table
+}
+
+fn mib(bytes: usize) -> String {
+    format!("{:.1}", bytes as f64 / MIB)
 }
 
 fn memory_table(memory: &MemoryEstimate) -> Table {
@@ -46,7 +76,7 @@ fn memory_table(memory: &MemoryEstimate) -> Table {
         ("activations", memory.activations),
         ("total", memory.total()),
     ] {
-        table.add_row([name.to_string(), format!("{:.0}", bytes as f64 / f64::from(1 << 20))]);
+        table.add_row([name.to_string(), format!("{:.0}", bytes as f64 / MIB)]);
     }
     align_right(&mut table);
     table

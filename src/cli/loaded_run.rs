@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::decoding::DecodingArguments;
-use crate::backend;
 use crate::data::tokenizer::Tokenizer;
 use crate::error::Result;
 use crate::experiment::{self, Experiment};
 use crate::tasks::predictor::Predictor;
 use crate::training::parameters::{count_parameters, total};
 use crate::training::run_directory::RunDirectory;
-use crate::training::weights;
+use crate::training::{sources, weights};
 
 /// Which run, and where to compute.
 #[derive(Debug, Args)]
@@ -39,7 +38,7 @@ impl RunArguments {
         let run = RunDirectory::open(&self.run)?;
         let overrides: Vec<_> = self.device.iter().map(|name| format!("device={name}")).collect();
         let experiment = experiment::load(&run.experiment(), &overrides)?;
-        let device = backend::device(&experiment.device)?;
+        let device = sources::device(&experiment)?;
         let tokenizer = Tokenizer::from_file(run.tokenizer())?;
         let model = weights::load(&run, &experiment, &tokenizer, &device)?;
         let num_parameters = total(&count_parameters(&model)).total;

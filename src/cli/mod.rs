@@ -14,6 +14,7 @@ mod measure;
 mod narrate;
 mod output;
 mod picture;
+mod place;
 mod score;
 mod signals;
 mod train;

@@ -11,6 +11,8 @@ use crate::geometry::BoundingBox;
 use crate::model::loss::mask::MaskTargets;
 use crate::model::pixel_llm::RowInput;
 use crate::model::prompt::adapter::PromptScope;
+use crate::model::prompt::location::{IGNORED, POSITIVE};
+use crate::model::prompt::points::PointPrompts;
 use crate::model::vision::VisionFeatures;
 
 /// A batch before it is on a device: `B` images, `N` rows per image, `M` prompts per image (`N`, or 1
@@ -27,8 +29,10 @@ pub struct HostBatch {
     pub features: Option<HostFeatures>,
     /// `[B, 2]`, un-padded width and height in pixels of the canvas.
     pub sizes: Vec<f32>,
-    /// `[B, M, 4]`, xyxy in pixels of the canvas.
+    /// `[B, M, 4]`, xyxy in pixels of the canvas; zeros where a prompt is a trace.
     pub prompt_boxes: Vec<f32>,
+    /// `[B, M, T, 2]`, traces in pixels of the canvas; empty where no prompt is one.
+    pub prompt_traces: Vec<f32>,
     /// `[B, M, C]`; empty where `C` is 0.
     pub context: Vec<i64>,
     /// `[B, N, L]`: begin, words, end, padding.
@@ -182,6 +186,7 @@ impl HostBatch {
             rows: RowInput {
                 scope: prompt_scope(self.task),
                 prompt_boxes: tensor(self.prompt_boxes.clone(), [images, prompts, 4], device),
+                prompt_points: self.traces(device),
                 context: has_context.then(context),
                 text: int_tensor(self.text.clone(), [images, rows, text_tokens], device),
             },
@@ -208,6 +213,30 @@ impl HostBatch {
         boxes.chunks(rows.max(1)).map(<[BoundingBox]>::to_vec).collect()
     }
 
+    /// Points of a trace, `T`; 0 where no prompt is one.
+    fn trace_points(&self) -> usize {
+        self.prompt_traces.len() / (self.dims.images * self.dims.prompts * 2).max(1)
+    }
+
+    /// Prompts with a box have padding in place of a trace.
+    fn traces(&self, device: &Device) -> Option<PointPrompts> {
+        if self.prompt_traces.is_empty() {
+            return None;
+        }
+        let (BatchDims { images, prompts, .. }, count) = (self.dims, self.trace_points());
+        let label = |corners: &[f32]| match corners.iter().any(|corner| *corner != 0.0) {
+            true => IGNORED,
+            false => POSITIVE,
+        };
+        let labels = self.prompt_boxes.chunks_exact(4).map(label);
+        let labels = labels.flat_map(|label| std::iter::repeat_n(label, count)).collect();
+        let points = tensor(self.prompt_traces.clone(), [images, prompts, count, 2], device);
+        Some(PointPrompts {
+            labels: int_tensor(labels, [images, prompts, count], device),
+            ..PointPrompts::traces(points)
+        })
+    }
+
     /// At most `count` batches of nearly equal numbers of images, in their order.
     pub fn split(&self, count: usize) -> Vec<Self> {
         let total = self.dims.images;
@@ -230,6 +259,7 @@ impl HostBatch {
             features: self.features.as_ref().map(|features| features.part(&range)),
             sizes: part(&self.sizes, &range, 2),
             prompt_boxes: part(&self.prompt_boxes, &range, prompts * 4),
+            prompt_traces: part(&self.prompt_traces, &range, prompts * self.trace_points() * 2),
             context: part(&self.context, &range, prompts * context_tokens),
             text: part(&self.text, &range, rows * text_tokens),
             row_valid: part(&self.row_valid, &range, rows),
@@ -293,6 +323,7 @@ mod tests {
             features: None,
             sizes: numbers(2),
             prompt_boxes: numbers(4),
+            prompt_traces: numbers(6),
             context: vec![],
             text: (0..30).collect(),
             row_valid: numbers(2),
@@ -307,6 +338,7 @@ mod tests {
         };
         assert_eq!(joined(|batch| &batch.points), batch.points);
         assert_eq!(joined(|batch| &batch.images), batch.images);
+        assert_eq!(joined(|batch| &batch.prompt_traces), batch.prompt_traces);
         assert_eq!(parts[1].text, (12..30).collect::<Vec<_>>());
         assert_eq!(batch.split(1), std::slice::from_ref(&batch));
         assert_eq!(batch.split(9).len(), 5, "no part is empty");

@@ -21,8 +21,9 @@ use super::source::{Source, fill_prompt};
 use super::tokenizer::{Encoded, Tokenizer};
 use super::transform::{Canvas, canvas_side, load_canvas_with, place};
 use crate::error::{Error, Result};
-use crate::geometry::BoundingBox;
 use crate::geometry::mask::Mask;
+use crate::geometry::polyline::resample;
+use crate::geometry::{BoundingBox, Point};
 
 /// What samples become batches with.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub struct Collator {
     pub alignment: Alignment,
     /// Side of the canvas, in pixels.
     pub canvas_px: usize,
+    /// Points that a trace is told by; 0 tells it by its box.
+    pub trace_points: usize,
     /// Features to take instead of pixels, where there are any.
     pub features: Option<Arc<FeatureCache>>,
     /// Threads that samples are read on; the caller's own without.
@@ -94,12 +97,14 @@ struct EncodedRow {
     prompt: BoundingBox,
     /// On the image as it is on the canvas, whatever its size.
     mask: Option<Mask>,
+    /// What is asked about in place of the box, normalised to the image; empty for nothing.
+    trace: Vec<Point>,
 }
 
 impl Collator {
-    /// Reads samples on the thread that asks for a batch.
+    /// Reads samples on the thread that asks for a batch, and tells traces by their boxes.
     pub fn new(tokenizer: Tokenizer, alignment: Alignment, canvas_px: usize) -> Self {
-        Self { tokenizer, alignment, canvas_px, features: None, workers: None }
+        Self { tokenizer, alignment, canvas_px, trace_points: 0, features: None, workers: None }
     }
 
     /// The same with `count` threads that read samples; one per core where that is `None`.
@@ -231,6 +236,9 @@ impl Collator {
             // Rows of which nothing is seen have been left out.
             encoded.prompt = placement.bounds(encoded.prompt).unwrap_or(BoundingBox::UNIT);
         }
+        for point in &mut encoded.trace {
+            *point = placement.nearest(*point);
+        }
         if let Some(mask) = &mut encoded.mask {
             *mask = placement.mask(mask).map_err(|problem| Error::Compute {
                 problem: format!("a mask cannot be placed on the canvas: {problem}"),
@@ -263,7 +271,11 @@ impl Collator {
             Task::Describe | Task::Detect => vec![None; text.ids.len()],
         };
         let prompt = if source.task().captions_regions() { region } else { whole };
-        Ok(EncodedRow { text, context, places, prompt, mask: row.mask.clone() })
+        let trace = match source.task() == Task::Describe {
+            true => resample(&row.trace().collect::<Vec<_>>(), self.trace_points),
+            false => Vec::new(),
+        };
+        Ok(EncodedRow { text, context, places, prompt, mask: row.mask.clone(), trace })
     }
 
     fn stack(&self, picks: &[Pick<'_>], items: &[Item]) -> HostBatch {
@@ -297,6 +309,7 @@ impl Collator {
             })),
             sizes: Vec::with_capacity(dims.images * 2),
             prompt_boxes: Vec::with_capacity(dims.images * dims.prompts * 4),
+            prompt_traces: Vec::new(),
             context: Vec::with_capacity(dims.images * dims.prompts * dims.context_tokens),
             text: Vec::with_capacity(dims.images * rows * dims.text_tokens),
             row_valid: Vec::with_capacity(dims.images * rows),
@@ -304,10 +317,12 @@ impl Collator {
             seed: 0,
             masks: has_masks.then(|| HostMasks::with_capacity(&dims)),
         };
+        let trace_points = longest(|row| row.trace.len());
         for item in items {
             batch.sizes.extend(item.picture.size().map(|side| side as f32));
             for row in 0..dims.prompts {
                 push_prompt(&mut batch, item, row, pad);
+                push_trace(&mut batch, item, row, trace_points);
             }
             for row in 0..rows {
                 push_text(&mut batch, item.rows.get(row), pad);
@@ -404,13 +419,26 @@ fn write_planes(canvas: &Canvas, planes: &mut [f32]) {
 /// The prompt of a filler is that of the whole image.
 fn push_prompt(batch: &mut HostBatch, item: &Item, row: usize, pad: i64) {
     let row = item.rows.get(row);
-    let prompt = row.map_or(BoundingBox::UNIT, |row| row.prompt);
+    let prompt = match row {
+        Some(row) if row.trace.is_empty() => row.prompt,
+        Some(_) => BoundingBox::new(0.0, 0.0, 0.0, 0.0),
+        None => BoundingBox::UNIT,
+    };
     let [width, height] = item.picture.size().map(|side| side as f32);
     let prompt = prompt.scale(width, height);
     batch.prompt_boxes.extend(prompt.to_array());
     let context = row.map_or(&[][..], |row| &row.context);
     batch.context.extend(context);
     batch.context.extend(std::iter::repeat_n(pad, batch.dims.context_tokens - context.len()));
+}
+
+/// Nothing but padding where the prompt is a box.
+fn push_trace(batch: &mut HostBatch, item: &Item, row: usize, trace_points: usize) {
+    let trace = item.rows.get(row).map_or(&[][..], |row| &row.trace);
+    let [width, height] = item.picture.size().map(|side| side as f32);
+    let points = trace.iter().flat_map(|point| [point.x * width, point.y * height]);
+    batch.prompt_traces.extend(points);
+    batch.prompt_traces.extend(std::iter::repeat_n(0.0, (trace_points - trace.len()) * 2));
 }
 
 /// A filler is nothing but padding.

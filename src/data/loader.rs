@@ -177,6 +177,7 @@ mod tests {
             features: None,
             sizes: vec![],
             prompt_boxes: vec![],
+            prompt_traces: vec![],
             context: vec![],
             text: vec![],
             row_valid: vec![],

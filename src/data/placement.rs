@@ -88,6 +88,14 @@ impl Placement {
         Some(Point { x, y })
     }
 
+    /// A point normalised to the image → normalised to the window; of one that is cut away, the nearest
+    /// place in it. Traces are kept on images in the same way.
+    pub fn nearest(&self, point: Point) -> Point {
+        let x = to_window(point.x, self.scaled.0, self.origin.0, self.size.0).clamp(0.0, 1.0);
+        let y = to_window(point.y, self.scaled.1, self.origin.1, self.size.1).clamp(0.0, 1.0);
+        Point { x: if self.flipped { 1.0 - x } else { x }, y }
+    }
+
     /// What of a box normalised to the image is on the canvas, as a share of its area; 1 for a box
     /// without an area that is seen.
     pub fn visible_share(&self, bounds: BoundingBox) -> f32 {
@@ -133,10 +141,14 @@ impl Placement {
     }
 }
 
+/// A place among `scaled` pixels → that in the window, both normalised.
+fn to_window(at: f32, scaled: u32, origin: u32, size: u32) -> f32 {
+    if scaled == size { at } else { (at * scaled as f32 - origin as f32) / size as f32 }
+}
+
 /// The part of a stretch of `scaled` pixels that is in the window, both normalised.
 fn part(stretch: [f32; 2], scaled: u32, origin: u32, size: u32) -> Option<[f32; 2]> {
-    let to_window = |at: f32| (at * scaled as f32 - origin as f32) / size as f32;
-    let [from, to] = if scaled == size { stretch } else { stretch.map(to_window) };
+    let [from, to] = stretch.map(|at| to_window(at, scaled, origin, size));
     let seen = [from.max(0.0), to.min(1.0)];
     let is_seen = if to > from { seen[1] > seen[0] } else { (0.0..=1.0).contains(&from) };
     is_seen.then_some(seen)
@@ -190,6 +202,10 @@ mod tests {
         assert!((middle.visible_share(bounds) - 66.0 / 80.0).abs() < 1e-6);
         assert_eq!(middle.bounds(BoundingBox::new(0.0, 0.0, 0.1875, 1.0)), None);
         assert_eq!(middle.point(Point { x: 0.1, y: 0.5 }), None);
+        assert_eq!(middle.nearest(Point { x: 0.1, y: 0.25 }), Point { x: 0.0, y: 0.25 });
+        assert_eq!(middle.flipped().nearest(Point { x: 0.1, y: 0.25 }), Point { x: 1.0, y: 0.25 });
+        let seen = Point { x: 0.5, y: 0.75 };
+        assert_eq!(Some(middle.nearest(seen)), middle.point(seen));
         // A line is seen where it is, and not where it is cut away.
         let line = |x: f32| middle.bounds(BoundingBox::new(x, 0.0, x, 1.0));
         assert!(line(0.5).is_some() && line(0.1).is_none());

@@ -77,7 +77,8 @@ pub struct Row {
     pub text: String,
     /// What the text answers; `None` where nobody asked.
     pub question: Option<String>,
-    /// For narrations: where each utterance is, in order of time.
+    /// For narrations: where each utterance is, in order of time. For descriptions of what a trace was
+    /// drawn over: the trace.
     pub locations: Vec<LocatedSpan>,
     /// The box to describe, or to find; normalised to the image. `None` is the whole image.
     pub region: Option<BoundingBox>,
@@ -161,6 +162,13 @@ impl fmt::Display for ImageFile {
             Some(part) => write!(f, "{} (byte {})", self.path.display(), part.offset),
             None => write!(f, "{}", self.path.display()),
         }
+    }
+}
+
+impl Row {
+    /// The trace that a description is about, in order, normalised to the image; empty for a box.
+    pub fn trace(&self) -> impl Iterator<Item = Point> + '_ {
+        self.locations.iter().flat_map(|location| location.points.iter().copied())
     }
 }
 

@@ -135,6 +135,15 @@ fn context_tokens() -> usize {
     8
 }
 
+impl SourceConfig {
+    /// Whether the rows of an image share their prompt: the whole image and the same instruction.
+    pub fn shares_prompt(&self) -> bool {
+        let is_own = |placeholder| self.prompt.contains(placeholder);
+        !self.task.captions_regions()
+            && ![TEXT_PLACEHOLDER, QUESTION_PLACEHOLDER].iter().any(is_own)
+    }
+}
+
 /// Samples for one task.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -188,9 +197,7 @@ impl Source {
 
     /// Whether the rows of an image share their prompt: the whole image and the same instruction.
     pub fn shares_prompt(&self) -> bool {
-        let is_own = |placeholder| self.config.prompt.contains(placeholder);
-        !self.task().captions_regions()
-            && ![TEXT_PLACEHOLDER, QUESTION_PLACEHOLDER].iter().any(is_own)
+        self.config.shares_prompt()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The schema of an experiment: every key, its default and its meaning. The experiment reference in
 //! `docs/` is generated from these doc comments.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -95,6 +96,22 @@ pub struct WeightsConfig {
 pub enum Precision {
     /// 32 bits: the published recipes.
     F32,
+}
+
+impl Precision {
+    /// Bytes of a stored parameter.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+        }
+    }
+
+    /// The name used in TOML.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+        }
+    }
 }
 
 /// What is learnt from.
@@ -238,6 +255,15 @@ pub struct OptimizerConfig {
     pub epsilon: f64,
     /// Largest norm of all gradients together; leave out for no clipping (the paper).
     pub clip_gradient_norm: Option<f64>,
+    /// Parts of the model that do not decay, by their paths, beside biases, norms and other vectors.
+    pub no_decay: Vec<String>,
+    /// Learning rates as multiples of the schedule's, by the paths of parts of the model:
+    /// `{ "masks.adapter" = 10.0 }`. Of several paths that name a parameter, the longest counts.
+    pub rate_multipliers: BTreeMap<String, f64>,
+    /// Layer-wise decay of EVA-02's learning rates: the last block's is multiplied by this once, each
+    /// block before by one time more, patch embedding and position table by one time more than the first
+    /// block; leave out for none.
+    pub layer_decay: Option<f64>,
 }
 
 impl Default for OptimizerConfig {
@@ -249,6 +275,9 @@ impl Default for OptimizerConfig {
             beta_2: 0.999,
             epsilon: 1e-8,
             clip_gradient_norm: None,
+            no_decay: Vec::new(),
+            rate_multipliers: BTreeMap::new(),
+            layer_decay: None,
         }
     }
 }

@@ -227,8 +227,15 @@ fn optimizer(config: &OptimizerConfig) -> Vec<ConfigProblem> {
         below_one("beta_2", config.beta_2),
         positive("epsilon", config.epsilon),
         config.clip_gradient_norm.and_then(|norm| positive("clip_gradient_norm", norm)),
+        config.layer_decay.and_then(|decay| {
+            let in_range = |x| x > 0.0 && x <= 1.0;
+            number("layer_decay", decay, in_range, "above 0 and at most 1")
+        }),
     ];
-    checks.into_iter().flatten().collect()
+    let rates = config.rate_multipliers.iter();
+    let rates =
+        rates.filter_map(|(path, rate)| positive(&format!("rate_multipliers.{path}"), *rate));
+    checks.into_iter().flatten().chain(rates).collect()
 }
 
 fn schedule(config: &ScheduleConfig, max_steps: usize) -> Vec<ConfigProblem> {
@@ -480,6 +487,14 @@ mod tests {
         assert_eq!(problem_of(|e| e.optimizer.weight_decay = -1.0), "optimizer.weight_decay");
         let key = "optimizer.clip_gradient_norm";
         assert_eq!(problem_of(|e| e.optimizer.clip_gradient_norm = Some(0.0)), key);
+        for decay in [0.0, 1.1, f64::NAN] {
+            let key = "optimizer.layer_decay";
+            assert_eq!(problem_of(|e| e.optimizer.layer_decay = Some(decay)), key);
+        }
+        let frozen_by_rate = |e: &mut Experiment| {
+            e.optimizer.rate_multipliers.insert("masks.adapter".into(), 0.0);
+        };
+        assert_eq!(problem_of(frozen_by_rate), "optimizer.rate_multipliers.masks.adapter");
         let key = "losses.text.label_smoothing";
         assert_eq!(problem_of(|e| e.losses.text.label_smoothing = 1.0), key);
         assert_eq!(problem_of(|e| e.losses.point.weight = -0.1), "losses.point.weight");

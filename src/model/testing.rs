@@ -1,4 +1,7 @@
-//! A tiny model for tests: every part that the defaults have, at sizes that cost nothing.
+//! A tiny model for tests: every part that the defaults have, at sizes that cost nothing; and gradients
+//! beside central differences.
+
+use burn::tensor::{Tensor, TensorData};
 
 use super::heads::boxes::head::HeadConfig;
 use super::heads::boxes::proposals::ProposalConfig;
@@ -94,5 +97,35 @@ pub(crate) fn tiny_boxes() -> BoxDecoderConfig {
         detections: DetectionConfig { count: 6, ..DetectionConfig::default() },
         captioned: 4,
         ..BoxDecoderConfig::default()
+    }
+}
+
+/// Numbers from −1 to 1 without a pattern that a model could have, different for each `seed`.
+pub(crate) fn pattern(count: usize, seed: usize) -> Vec<f32> {
+    (0..count).map(|i| ((i * i * 13 + i * 37 + seed * 101) % 19) as f32 / 9.0 - 1.0).collect()
+}
+
+/// Asserts that the gradient of `loss` at `x`, which is on a device with autodiff, is that of central
+/// differences along three directions.
+#[track_caller]
+pub(crate) fn assert_gradient<const D: usize>(x: Tensor<D>, loss: impl Fn(Tensor<D>) -> Tensor<1>) {
+    const STEP: f64 = 5e-3;
+    let x = x.require_grad();
+    let Some(gradient) = x.grad(&loss(x.clone()).backward()) else {
+        unreachable!("the loss does not depend on x")
+    };
+    let gradient: Vec<f32> = gradient.into_data().iter().collect();
+    let shape = x.dims();
+    for seed in 0..3 {
+        let values = pattern(gradient.len(), seed);
+        let said: f32 = gradient.iter().zip(&values).map(|(slope, along)| slope * along).sum();
+        let direction = Tensor::<D>::from_data(TensorData::new(values, shape), &x.device());
+        let at = |step: f64| {
+            let moved = x.clone().detach() + direction.clone() * step;
+            f64::from(loss(moved).into_scalar::<f32>())
+        };
+        let found = (at(STEP) - at(-STEP)) / (2.0 * STEP);
+        let said = f64::from(said);
+        assert!((found - said).abs() < 0.01 * said.abs() + 1e-3, "{found} {said}");
     }
 }

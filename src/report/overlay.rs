@@ -3,6 +3,7 @@
 //! A picture is one drawing, either written as SVG or rasterised from it, so both agree.
 
 mod detections;
+mod places;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use maud::{Markup, PreEscaped, html};
 use resvg::{tiny_skia, usvg};
 
 pub use detections::{detections, detections_svg};
+pub use places::description_of;
 
 use super::canvas::Canvas;
 use super::data_uri::png_data_uri;

@@ -27,7 +27,7 @@ struct Target {
     size: [f32; 2],
     points: Vec<Vec<TokenPoints>>,
     text_tokens: Vec<Vec<i64>>,
-    token_padding_mask: Option<Vec<Vec<f64>>>,
+    token_padding_mask: Option<Vec<Vec<Truth>>>,
     #[serde(default)]
     masks: Vec<CocoMask>,
     #[serde(default)]
@@ -37,6 +37,23 @@ struct Target {
 #[derive(Deserialize)]
 struct Prediction {
     point_coords: Vec<Vec<TokenPoints>>,
+}
+
+/// Whether a token counts.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Truth {
+    Is(bool),
+    Number(f64),
+}
+
+impl Truth {
+    fn holds(&self) -> bool {
+        match *self {
+            Self::Is(truth) => truth,
+            Self::Number(number) => number > 0.0,
+        }
+    }
 }
 
 /// One point may be written without a list around it.
@@ -152,7 +169,7 @@ fn of_image(
             let (predicted, reference) = (predicted.points()?, reference.points()?);
             let given = target.token_padding_mask.as_ref();
             let is_word = match given {
-                Some(mask) => mask.get(text).and_then(|row| row.get(token)).map(|&v| v > 0.0),
+                Some(mask) => mask.get(text).and_then(|row| row.get(token)).map(Truth::holds),
                 None => target.text_tokens.get(text).and_then(|row| row.get(token)).map(|&v| v > 0),
             };
             let word = WordPoints { predicted, reference, is_word: is_word.ok_or_else(differ)? };

@@ -1,11 +1,11 @@
-//! *Describe*: box → caption (`spec/inference.md` §2.5).
+//! *Describe*: box → caption (`spec/inference.md` §2.5), and points or a trace → caption.
 
-use super::Description;
 use super::predictor::{EncodedImages, Predictor, TaskSettings};
 use super::prompt::{Prompt, ROWS_AT_ONCE, check_one_list_per_image, rows_from};
+use super::{Description, Place};
 use crate::data::sample::Task;
 use crate::error::{Error, Result};
-use crate::geometry::BoundingBox;
+use crate::geometry::{BoundingBox, Point};
 use crate::model::prompt::adapter::PromptScope;
 
 impl Predictor {
@@ -20,44 +20,80 @@ impl Predictor {
         images: &EncodedImages,
         regions: &[Vec<BoundingBox>],
     ) -> Result<Vec<Vec<Description>>> {
-        let settings = self.settings(Task::Describe)?;
-        check_one_list_per_image(images, regions)?;
-        regions.iter().flatten().try_for_each(check_region)?;
-        self.describe_as(images, regions, settings)
+        let place = |regions: &Vec<_>| regions.iter().copied().map(Place::Box).collect();
+        self.describe_places(images, &regions.iter().map(place).collect::<Vec<_>>())
     }
 
-    /// [`Self::describe`] with the settings of some source, of regions that are known to be fine.
+    /// As [`Self::describe`], of boxes, points and traces, also side by side. A model that learnt from
+    /// boxes alone has not seen tokens of points or traces.
+    ///
+    /// # Errors
+    /// As [`Self::describe`]; also where no point is on what is meant, or one is outside its image.
+    pub fn describe_places(
+        &self,
+        images: &EncodedImages,
+        places: &[Vec<Place>],
+    ) -> Result<Vec<Vec<Description>>> {
+        let settings = self.settings(Task::Describe)?;
+        check_one_list_per_image(images, places)?;
+        places.iter().flatten().try_for_each(check_place)?;
+        self.describe_as(images, places, settings)
+    }
+
+    /// [`Self::describe_places`] with the settings of some source, of places that are known to be fine.
     pub(super) fn describe_as(
         &self,
         images: &EncodedImages,
-        regions: &[Vec<BoundingBox>],
+        places: &[Vec<Place>],
         settings: &TaskSettings,
     ) -> Result<Vec<Vec<Description>>> {
-        let mut descriptions = vec![Vec::new(); regions.len()];
+        let mut descriptions = vec![Vec::new(); places.len()];
         let end = self.tokenizer.vocabulary().end;
-        let most = regions.iter().map(Vec::len).max().unwrap_or(0);
+        let most = places.iter().map(Vec::len).max().unwrap_or(0);
         for start in (0..most).step_by(ROWS_AT_ONCE) {
-            let chunk = rows_from(regions, start);
-            let num_rows = chunk.iter().map(|regions| regions.len()).max().unwrap_or(0);
+            let chunk = rows_from(places, start);
+            let num_rows = chunk.iter().map(|places| places.len()).max().unwrap_or(0);
             let prompts: Result<Vec<Vec<Prompt>>> = chunk
                 .iter()
-                .map(|regions| {
-                    regions.iter().map(|&region| self.prompt(region, "", settings)).collect()
+                .map(|places| {
+                    places.iter().map(|place| self.prompt(place.clone(), "", settings)).collect()
                 })
                 .collect();
             let state = self.begin(images, &prompts?, PromptScope::Region, num_rows);
             let (texts, _) = self.write(state, self.max_text_tokens(settings));
             let images = chunk.into_iter().zip(texts.chunks(num_rows.max(1)));
-            for ((regions, texts), descriptions) in images.zip(&mut descriptions) {
-                let described = regions.iter().zip(texts).map(|(&region, text)| {
+            for ((places, texts), descriptions) in images.zip(&mut descriptions) {
+                let described = places.iter().zip(texts).map(|(place, text)| {
                     let (_, caption) = self.words(text);
                     let token_log_probs = text.token_log_probs(end);
+                    let region = place.bounds();
                     Description { region, caption, token_log_probs, score: text.score }
                 });
                 descriptions.extend(described);
             }
         }
         Ok(descriptions)
+    }
+}
+
+fn check_place(place: &Place) -> Result<()> {
+    let (meant, others) = match place {
+        Place::Box(region) => return check_region(region),
+        Place::Points { positive, negative } => (positive, &negative[..]),
+        Place::Trace(line) => (line, &[][..]),
+    };
+    let usage = |problem: String, help: &str| Err(Error::Usage { problem, help: help.into() });
+    if meant.is_empty() {
+        let help = "Give at least one point on what is meant.";
+        return usage("nothing is pointed at".into(), help);
+    }
+    let outside = |point: &&Point| !BoundingBox::UNIT.contains(**point);
+    match meant.iter().chain(others).find(outside) {
+        Some(Point { x, y }) => usage(
+            format!("the point ({x}, {y}) is outside the image"),
+            "Give points from the top-left corner of the image to the bottom-right one.",
+        ),
+        None => Ok(()),
     }
 }
 
@@ -100,6 +136,37 @@ mod tests {
             assert!((batched.score - alone.score).abs() < 1e-4);
         }
         assert_eq!(predictor.describe(&images, &[vec![], vec![]]).unwrap(), [vec![], vec![]]);
+    }
+
+    #[test]
+    fn points_and_traces_beside_boxes_are_described_as_each_alone() {
+        let predictor = testing::predictor().unwrap();
+        let images = testing::images(&predictor).unwrap();
+        let at = |x: f32, y: f32| Point { x, y };
+        let places = vec![
+            Place::Box(BoundingBox::new(0.0, 0.0, 0.5, 0.5)),
+            Place::Points { positive: vec![at(0.2, 0.2), at(0.3, 0.4)], negative: vec![] },
+            Place::Trace(vec![at(0.1, 0.9), at(0.9, 0.1)]),
+            Place::Trace(vec![at(0.9, 0.1), at(0.1, 0.9)]),
+        ];
+        let together = predictor.describe_places(&images, &[places.clone(), vec![]]).unwrap();
+        for (place, together) in places.into_iter().zip(&together[0]) {
+            let bounds = place.bounds();
+            let alone = predictor.describe_places(&images, &[vec![place], vec![]]).unwrap();
+            assert_eq!((&alone[0][0].caption, bounds), (&together.caption, together.region));
+            assert!((alone[0][0].score - together.score).abs() < 1e-4);
+        }
+        // The same line, drawn the other way.
+        assert!((together[0][2].score - together[0][3].score).abs() > 1e-6);
+        for bad in [
+            Place::Points { positive: vec![], negative: vec![at(0.5, 0.5)] },
+            Place::Points { positive: vec![at(0.5, 1.5)], negative: vec![] },
+            Place::Trace(vec![]),
+            Place::Trace(vec![at(f32::NAN, 0.5)]),
+        ] {
+            let error = predictor.describe_places(&images, &[vec![bad], vec![]]).unwrap_err();
+            assert!(matches!(error, Error::Usage { .. }), "{error:?}");
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! *Detect*: image → boxes of what is there, each with a caption (dense object captioning,
 //! `spec/inference.md` §2.4).
 
-use super::Detection;
 use super::predictor::{EncodedImages, Predictor, TaskSettings};
+use super::{Detection, Place};
 use crate::data::sample::Task;
 use crate::error::{Error, Result};
 use crate::geometry::BoundingBox;
@@ -59,8 +59,10 @@ impl Predictor {
                 boxes.into_iter().filter(|(_, score)| *score >= limits.min_score).collect()
             })
             .collect();
-        let regions: Vec<Vec<BoundingBox>> =
-            boxes.iter().map(|boxes| boxes.iter().map(|(bounds, _)| *bounds).collect()).collect();
+        let regions: Vec<Vec<Place>> = boxes
+            .iter()
+            .map(|boxes| boxes.iter().map(|(bounds, _)| Place::Box(*bounds)).collect())
+            .collect();
         let captions = self.describe_as(images, &regions, settings)?;
         let of_image = |(boxes, captions): (Vec<(BoundingBox, f32)>, Vec<super::Description>)| {
             let detection = |((bounds, score), description): (_, super::Description)| Detection {
@@ -115,7 +117,7 @@ mod tests {
                 assert!(one.score > 0.0 && one.score <= 1.0 && one.log_prob <= 0.0, "{one:?}");
             }
             let mut regions = vec![vec![], vec![]];
-            regions[image] = vec![found[0].bounds];
+            regions[image] = vec![Place::Box(found[0].bounds)];
             let alone = predictor.describe_as(&images, &regions, settings).unwrap();
             assert_eq!(alone[image][0].caption, found[0].caption);
         }

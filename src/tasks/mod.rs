@@ -5,6 +5,7 @@ pub mod detect;
 pub mod evaluation;
 mod locate;
 mod narrate;
+mod places;
 pub mod predictor;
 mod prompt;
 mod segment;
@@ -15,8 +16,8 @@ mod writing;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::geometry::BoundingBox;
 use crate::geometry::mask::CocoMask;
+use crate::geometry::{BoundingBox, Point, polyline};
 
 /// A word and its place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -43,10 +44,44 @@ pub struct Narration {
     pub score: f32,
 }
 
+/// What a description is asked about, normalised to the image.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Place {
+    /// A box.
+    Box(BoundingBox),
+    /// Points on it, and points that are not: at least one on it.
+    Points {
+        /// On what is meant.
+        positive: Vec<Point>,
+        /// Off it.
+        negative: Vec<Point>,
+    },
+    /// A line drawn over it, in order.
+    Trace(Vec<Point>),
+}
+
+impl Place {
+    /// The box, or the one around the points on what is meant.
+    pub fn bounds(&self) -> BoundingBox {
+        match self {
+            Self::Box(bounds) => *bounds,
+            Self::Points { positive: points, .. } | Self::Trace(points) => {
+                polyline::bounds(points).unwrap_or(BoundingBox::UNIT)
+            }
+        }
+    }
+}
+
+impl From<BoundingBox> for Place {
+    fn from(bounds: BoundingBox) -> Self {
+        Self::Box(bounds)
+    }
+}
+
 /// A caption of a region.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Description {
-    /// What was asked about, normalised to the image.
+    /// What was asked about, normalised to the image; of points and traces, the box around them.
     pub region: BoundingBox,
     /// The words, one space apart.
     pub caption: String,

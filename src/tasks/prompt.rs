@@ -3,13 +3,16 @@
 
 use burn::tensor::{Int, Tensor};
 
+use super::Place;
+use super::places::PromptPlaces;
 use super::predictor::{EncodedImages, Predictor, TaskSettings};
-use crate::data::batch::{int_tensor, tensor};
+use crate::data::batch::int_tensor;
 use crate::data::source::TEXT_PLACEHOLDER;
 use crate::error::{Error, Result};
 use crate::geometry::{BoundingBox, Point};
 use crate::model::language::LanguageState;
 use crate::model::prompt::adapter::PromptScope;
+use crate::model::prompt::points::Prompts;
 
 /// Rows of an image that are prompted at once: so many prompts of 32 images fit in the memory of a
 /// laptop at the paper's sizes. More rows take more rounds.
@@ -22,8 +25,8 @@ pub(super) type Corners = [Point; 2];
 /// What comes before a text.
 #[derive(Debug, Clone)]
 pub(super) struct Prompt {
-    /// Where, normalised to the image.
-    pub(super) region: BoundingBox,
+    /// Where.
+    pub(super) place: Place,
     /// Ids of the instruction; empty for none.
     pub(super) context: Vec<i64>,
 }
@@ -38,10 +41,10 @@ pub(super) struct ReadTexts {
 }
 
 impl Predictor {
-    /// The prompt for `region`, with the instruction about `text`.
+    /// The prompt for `place`, with the instruction about `text`.
     pub(super) fn prompt(
         &self,
-        region: BoundingBox,
+        place: impl Into<Place>,
         text: &str,
         settings: &TaskSettings,
     ) -> Result<Prompt> {
@@ -52,7 +55,7 @@ impl Predictor {
         } else {
             self.tokenizer.encode_context(&instruction, most)?
         };
-        Ok(Prompt { region, context })
+        Ok(Prompt { place: place.into(), context })
     }
 
     /// The longest text that the settings and the model allow, in tokens.
@@ -69,35 +72,36 @@ impl Predictor {
         scope: PromptScope,
         num_rows: usize,
     ) -> LanguageState {
-        let (boxes, context) = self.prompt_tensors(images, prompts);
-        self.model.begin(&images.features, boxes, scope, context, num_rows)
+        let (places, context) = self.prompt_tensors(images, prompts);
+        self.model.begin(&images.features, places, scope, context, num_rows)
     }
 
-    /// The prompts as tensors: boxes `[B, M, 4]` in pixels of the canvas, and instructions `[B, M, C]`,
-    /// where there are any.
+    /// The prompts as tensors: places in pixels of the canvas, and instructions `[B, M, C]`, where there
+    /// are any.
     fn prompt_tensors(
         &self,
         images: &EncodedImages,
         prompts: &[Vec<Prompt>],
-    ) -> (Tensor<3>, Option<Tensor<3, Int>>) {
+    ) -> (Prompts, Option<Tensor<3, Int>>) {
         let device = self.device();
         let num_prompts = prompts.iter().map(Vec::len).max().unwrap_or(0).max(1);
         let contexts = prompts.iter().flatten().map(|prompt| prompt.context.len());
         let num_context = contexts.max().unwrap_or(0);
-        let filler = Prompt { region: BoundingBox::UNIT, context: Vec::new() };
+        let filler = Prompt { place: BoundingBox::UNIT.into(), context: Vec::new() };
         let pad = self.model.language().vocabulary().pad;
-        let (mut boxes, mut context) = (Vec::new(), Vec::new());
+        let mut context = Vec::new();
+        let mut places = PromptPlaces::new(self.model.trace_points(), prompts);
         for (prompts, [width, height]) in prompts.iter().zip(&images.sizes) {
             for row in 0..num_prompts {
                 let prompt = prompts.get(row).unwrap_or(&filler);
-                boxes.extend(prompt.region.scale(*width, *height).to_array());
+                places.push(&prompt.place, [*width, *height]);
                 context.extend(padded(&prompt.context, num_context, pad));
             }
         }
-        let boxes = tensor(boxes, [images.len(), num_prompts, 4], &device);
+        let places = places.to_device([images.len(), num_prompts], &device);
         let context = (num_context > 0)
             .then(|| int_tensor(context, [images.len(), num_prompts, num_context], &device));
-        (boxes, context)
+        (places, context)
     }
 
     /// Reads whole texts, `N` per image, after their prompts; all are padded to the longest, and to
@@ -112,8 +116,8 @@ impl Predictor {
     ) -> ReadTexts {
         let num_rows = texts.iter().map(Vec::len).max().unwrap_or(0).max(1);
         let text = self.text_tensor(texts, num_rows, min_length);
-        let (boxes, context) = self.prompt_tensors(images, prompts);
-        let visual = self.model.visual_tokens(&images.features, boxes, scope);
+        let (places, context) = self.prompt_tensors(images, prompts);
+        let visual = self.model.visual_tokens(&images.features, places, scope);
         let features = self.model.read_text(visual.clone(), context, text);
         ReadTexts { visual, features }
     }
@@ -247,7 +251,8 @@ mod tests {
     /// Corners of every token of every row, read as training reads them.
     fn as_in_training(predictor: &Predictor, source: &Source) -> Vec<Vec<Vec<Corners>>> {
         let tokenizer = predictor.tokenizer.clone();
-        let collator = Collator::new(tokenizer, Alignment::Offsets, testing::SIDE);
+        let mut collator = Collator::new(tokenizer, Alignment::Offsets, testing::SIDE);
+        collator.trace_points = predictor.model.trace_points();
         let batch = collator.collate(source, &[0, 1], RowChoice::First(2)).unwrap();
         let batch = batch.to_device(&Device::flex());
         let Pictures::Images { images, padding_mask } = batch.pictures else {

@@ -5,64 +5,51 @@ use std::collections::BTreeSet;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 
+use super::parameters::is_trained;
+use super::paths::{self, is_under};
 use crate::backend;
-use crate::error::{Error, Result};
-use crate::experiment::{Experiment, did_you_mean};
+use crate::error::Result;
+use crate::experiment::Experiment;
 use crate::model::language::t5::config::Trained;
 use crate::model::language::{LanguageConfig, Vocabulary};
 use crate::model::pixel_llm::PixelLlm;
-use crate::weights::load::parameter_shapes;
 
 /// Where the weights of T5 are in the model.
 pub(super) const T5: &str = "language.T5.t5";
 
-/// Checks that every path of `training.frozen` names something, before anything is written.
+/// Checks that every path of `training.frozen` and of `optimizer` names something, before anything is
+/// written.
 ///
 /// # Errors
-/// [`Error::Experiment`] for the first that does not, [`Error::Device`] where there is none.
+/// [`Error::Experiment`](crate::Error::Experiment) for the first that does not,
+/// [`Error::Device`](crate::Error::Device) where there is none.
 pub fn check(experiment: &Experiment) -> Result<()> {
-    if experiment.training.frozen.is_empty() {
+    let optimizer = &experiment.optimizer;
+    let rates = optimizer.rate_multipliers.keys();
+    let rates = rates.map(|path| (format!("optimizer.rate_multipliers.{path}"), path));
+    let no_decay = optimizer.no_decay.iter().enumerate();
+    let no_decay = no_decay.map(|(index, path)| (format!("optimizer.no_decay.{index}"), path));
+    let named: Vec<_> = keys(&experiment.training.frozen).chain(rates).chain(no_decay).collect();
+    if named.is_empty() {
         return Ok(());
     }
     // Parameters are made when they are first needed, which is never.
     let vocabulary = Vocabulary { size: 1, pad: 0, begin: 0, end: 0 };
     let model = experiment.model.init(vocabulary, &backend::device("cpu")?);
-    check_paths(&model, &experiment.training.frozen)
+    paths::check(&model, named)
 }
 
-fn check_paths<M: Module>(model: &M, frozen: &[String]) -> Result<()> {
-    let parameters: Vec<String> = parameter_shapes(model).into_keys().collect();
-    let is_known =
-        |path: &String| parameters.iter().any(|parameter| is_under(parameter, path.as_str()));
-    let Some(index) = frozen.iter().position(|path| !is_known(path)) else { return Ok(()) };
-    let mut modules: BTreeSet<&str> = BTreeSet::new();
-    for parameter in &parameters {
-        let ends = parameter.match_indices('.').map(|(end, _)| &parameter[..end]);
-        modules.extend(ends.chain([parameter.as_str()]));
-    }
-    let found = &frozen[index];
-    let guess = did_you_mean(found, modules.iter().copied(), '"');
-    let outermost: Vec<_> = modules.iter().filter(|module| !module.contains('.')).collect();
-    let outermost = outermost.iter().map(|module| format!("\"{module}\"")).collect::<Vec<_>>();
-    Err(Error::Experiment {
-        origin: "training".into(),
-        key: format!("training.frozen.{index}"),
-        problem: format!("no parameter of the model is under {found:?}"),
-        help: format!("{guess}The model has {}, and what is in them.", outermost.join(", ")),
-    })
-}
-
-/// Whether `parameter` is `path` or under it.
-fn is_under(parameter: &str, path: &str) -> bool {
-    parameter.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+/// The paths of `training.frozen` with their keys.
+fn keys(frozen: &[String]) -> impl Iterator<Item = (String, &String)> {
+    frozen.iter().enumerate().map(|(index, path)| (format!("training.frozen.{index}"), path))
 }
 
 /// `module` with everything under `frozen` taken out of training. Dropout stays as it is.
 ///
 /// # Errors
-/// [`Error::Experiment`] for a path that names nothing.
+/// [`Error::Experiment`](crate::Error::Experiment) for a path that names nothing.
 pub fn freeze<M: Module>(module: M, frozen: &[String]) -> Result<M> {
-    check_paths(&module, frozen)?;
+    paths::check(&module, keys(frozen))?;
     Ok(module.map(&mut Freeze { frozen, path: Vec::new() }))
 }
 
@@ -112,7 +99,8 @@ impl ModuleVisitor for Untrained<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let path = self.path.join(".");
         let is_placed = self.places.iter().any(|place| is_under(&path, place));
-        if is_placed && !param.is_require_grad() {
+        // What a public file has is not made first.
+        if is_placed && !is_trained(param) {
             self.found.insert(path);
         }
     }

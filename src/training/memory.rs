@@ -5,12 +5,13 @@
 //! tens of per cent off either way; `docs/benchmarks.md` compares both. The activations of the
 //! box decoder and the mask branch are not counted.
 
+use super::parameters::ParameterCount;
 use crate::data::batch::BatchDims;
 use crate::model::language::LanguageConfig;
 use crate::model::pixel_llm::PixelLlmConfig;
 use crate::model::prompt::adapter::PromptFeatures;
 
-/// Bytes of a number.
+/// Bytes of a number that is not stored: gradients, moments, activations.
 const BYTES: usize = 4;
 
 /// Bytes by what they are for.
@@ -27,13 +28,24 @@ pub struct MemoryEstimate {
 }
 
 impl MemoryEstimate {
-    /// For `total` parameters of which `trainable` are trained, on batches of `dims`.
-    pub fn new(total: usize, trainable: usize, config: &PixelLlmConfig, dims: BatchDims) -> Self {
+    /// For the parameters of `count`, of which each takes `weight_bytes`, on batches of `dims`.
+    pub fn new(
+        count: &ParameterCount,
+        weight_bytes: usize,
+        config: &PixelLlmConfig,
+        dims: BatchDims,
+    ) -> Self {
+        let activations = activations(config, dims) * BYTES;
+        Self { activations, ..Self::without_batch(count, weight_bytes) }
+    }
+
+    /// What is there before the first batch.
+    pub fn without_batch(count: &ParameterCount, weight_bytes: usize) -> Self {
         Self {
-            weights: total * BYTES,
-            gradients: trainable * BYTES,
-            optimizer: 2 * trainable * BYTES,
-            activations: activations(config, dims) * BYTES,
+            weights: count.total * weight_bytes,
+            gradients: count.trainable * BYTES,
+            optimizer: 2 * count.trainable * BYTES,
+            activations: 0,
         }
     }
 

@@ -8,12 +8,16 @@ pub mod features;
 pub mod fingerprint;
 pub mod frozen;
 pub mod frozen_record;
+#[cfg(test)]
+mod gradient_tests;
 pub mod gradients;
+pub mod learning_rates;
 pub mod mask_losses;
 pub mod memory;
 pub mod metrics;
 pub mod optimizer;
 pub mod parameters;
+pub mod paths;
 pub mod peft;
 pub mod record;
 pub mod renderer;

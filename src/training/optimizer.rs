@@ -1,17 +1,21 @@
 //! AdamW and the learning rate over the steps (`spec/training.md` §1).
 
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup};
+use burn::optim::lr_scheduler::LrSchedulerConfig;
 use burn::optim::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::optim::lr_scheduler::linear::LinearLrSchedulerConfig;
-use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::optim::lr_scheduler::module_lr_scheduler::{ModuleLrScheduler, ModuleLrSchedulerConfig};
 use burn::optim::lr_scheduler::sequential::SequentialLrSchedulerConfig;
 use burn::optim::{AdamWConfig, ModuleOptimizer};
 use burn::tensor::Tensor;
 
+use super::learning_rates::RateGroup;
+use super::paths::is_under;
+use super::training_model::in_model;
 use crate::error::{Error, Result};
 use crate::experiment::schema::{OptimizerConfig, ScheduleConfig};
 
-/// AdamW; parameters with one axis (biases, norms) do not decay.
+/// AdamW; parameters with one axis (biases, norms) do not decay, nor those under `no_decay`.
 pub fn optimizer<M: Module>(config: &OptimizerConfig, model: &M) -> ModuleOptimizer {
     let adam = AdamWConfig::new()
         .with_beta_1(config.beta_1 as f32)
@@ -21,23 +25,24 @@ pub fn optimizer<M: Module>(config: &OptimizerConfig, model: &M) -> ModuleOptimi
     if config.weight_decay == 0.0 {
         return adam.init();
     }
-    let mut vectors = VectorPaths::default();
-    model.visit(&mut vectors);
-    let group = ParamGroup::from_paths(vectors.found);
+    let mut kept = KeptPaths { no_decay: &config.no_decay, path: Vec::new(), found: Vec::new() };
+    model.visit(&mut kept);
+    let group = ParamGroup::from_paths(kept.found);
     adam.init().with_group(group, adam.with_weight_decay(0.0).build(), None)
 }
 
-/// Paths of the parameters with one axis.
-#[derive(Default)]
-struct VectorPaths {
+/// Paths of the parameters that do not decay.
+struct KeptPaths<'a> {
+    no_decay: &'a [String],
     path: Vec<String>,
     found: Vec<String>,
 }
 
-impl ModuleVisitor for VectorPaths {
+impl ModuleVisitor for KeptPaths<'_> {
     fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<D>>) {
-        if D == 1 {
-            self.found.push(self.path.join("."));
+        let path = self.path.join(".");
+        if D == 1 || self.no_decay.iter().any(|kept| is_under(in_model(&path), kept)) {
+            self.found.push(path);
         }
     }
 
@@ -51,35 +56,43 @@ impl ModuleVisitor for VectorPaths {
 }
 
 /// Step `s` (from 0) has `peak · (s + 1) / warmup` while warming up, then a cosine from the peak
-/// that ends at `final_share · peak` with the last step.
+/// that ends at `final_share · peak` with the last step. The peak is the optimiser's learning rate,
+/// multiplied for each of the `groups`.
 ///
 /// # Errors
 /// [`Error::Experiment`] where Burn's schedulers refuse the numbers.
-pub fn schedule(peak: f64, config: &ScheduleConfig, max_steps: usize) -> Result<ModuleLrScheduler> {
+pub fn schedule(
+    peak: f64,
+    config: &ScheduleConfig,
+    max_steps: usize,
+    groups: &[RateGroup],
+) -> Result<ModuleLrScheduler> {
+    let of = |peak: f64| scheduler(peak, config, max_steps);
+    let changed = groups.iter().filter(|group| group.multiplier != 1.0);
+    let scheduler = changed.fold(ModuleLrSchedulerConfig::new(of(peak)), |scheduler, group| {
+        let paths = ParamGroup::from_paths(group.paths.clone());
+        scheduler.with_group(paths, of(peak * group.multiplier))
+    });
+    scheduler.init().map_err(|problem| Error::Experiment {
+        origin: "optimizer".into(),
+        key: "optimizer.learning_rate".into(),
+        problem,
+        help: "Use learning rates above 0 and at most 1, with their multipliers.".into(),
+    })
+}
+
+/// The schedule of one peak.
+fn scheduler(peak: f64, config: &ScheduleConfig, max_steps: usize) -> LrSchedulerConfig {
     let warmup = config.warmup_steps.min(max_steps);
     let decay_steps = (max_steps - warmup).max(1);
     let cosine = CosineAnnealingLrSchedulerConfig::new(peak, decay_steps)
         .with_min_lr(peak * config.final_share);
-    let scheduler = match warmup {
-        0 => cosine.init(),
-        1 => SequentialLrSchedulerConfig::new(
-            vec![LinearLrSchedulerConfig::new(peak, peak, 1).into(), cosine.into()],
-            vec![1],
-        )
-        .init(),
-        _ => {
-            let first = peak / warmup as f64;
-            let linear = LinearLrSchedulerConfig::new(first, peak, warmup - 1);
-            SequentialLrSchedulerConfig::new(vec![linear.into(), cosine.into()], vec![warmup])
-                .init()
-        }
+    let linear = match warmup {
+        0 => return cosine.into(),
+        1 => LinearLrSchedulerConfig::new(peak, peak, 1),
+        _ => LinearLrSchedulerConfig::new(peak / warmup as f64, peak, warmup - 1),
     };
-    scheduler.map_err(|problem| Error::Experiment {
-        origin: "optimizer".into(),
-        key: "optimizer.learning_rate".into(),
-        problem,
-        help: "Use a learning rate above 0 and at most 1.".into(),
-    })
+    SequentialLrSchedulerConfig::new(vec![linear.into(), cosine.into()], vec![warmup]).into()
 }
 
 #[cfg(test)]
@@ -89,11 +102,12 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::training::learning_rates::groups;
 
     #[test]
     fn the_rate_rises_in_a_line_and_falls_along_a_cosine() {
         let config = ScheduleConfig { warmup_steps: 4, final_share: 0.1 };
-        let mut schedule = schedule(0.8, &config, 12).unwrap();
+        let mut schedule = schedule(0.8, &config, 12, &[]).unwrap();
         let rates: Vec<f64> = (0..12).map(|_| schedule.step().base()).collect();
         let expected = [0.2, 0.4, 0.6, 0.8, 0.8];
         for (rate, expected) in rates.iter().zip(expected) {
@@ -109,11 +123,11 @@ mod tests {
     fn without_warm_up_or_with_nothing_else_it_still_works() {
         for warmup_steps in [0, 1, 2, 5] {
             let config = ScheduleConfig { warmup_steps, final_share: 0.0 };
-            let mut schedule = schedule(0.5, &config, 2).unwrap();
+            let mut schedule = schedule(0.5, &config, 2, &[]).unwrap();
             let rates = [schedule.step().base(), schedule.step().base()];
             assert!(rates.iter().all(|rate| *rate > 0.0 && *rate <= 0.5), "{rates:?}");
         }
-        assert!(schedule(0.0, &ScheduleConfig::default(), 5).is_err());
+        assert!(schedule(0.0, &ScheduleConfig::default(), 5, &[]).is_err());
     }
 
     #[derive(Module, Debug)]
@@ -129,9 +143,14 @@ mod tests {
             norm: LayerNormConfig::new(2).init(&device),
             linear: LinearConfig::new(2, 2).init(&device),
         };
-        let mut vectors = VectorPaths::default();
-        small.visit(&mut vectors);
-        assert_eq!(vectors.found, ["norm.gamma", "norm.beta", "linear.bias"]);
+        let kept = |no_decay: &[String]| {
+            let mut kept = KeptPaths { no_decay, path: Vec::new(), found: Vec::new() };
+            small.visit(&mut kept);
+            kept.found
+        };
+        assert_eq!(kept(&[]), ["norm.gamma", "norm.beta", "linear.bias"]);
+        let all = ["norm.gamma", "norm.beta", "linear.weight", "linear.bias"];
+        assert_eq!(kept(&["linear.weight".into()]), all);
 
         // With gradients of zero, what changes is decay alone.
         let config = OptimizerConfig { weight_decay: 0.5, ..OptimizerConfig::default() };
@@ -144,5 +163,35 @@ mod tests {
         let trained = optimizer.step(0.1, small, gradients);
         assert_ne!(trained.linear.weight.val().into_data(), weight);
         assert_eq!(trained.norm.gamma.val().into_data(), gamma);
+    }
+    #[test]
+    fn a_group_of_parameters_moves_by_its_own_learning_rate() {
+        let device = Device::flex().autodiff();
+        let small = Small {
+            norm: LayerNormConfig::new(2).init(&device),
+            linear: LinearConfig::new(2, 2).init(&device),
+        };
+        let rate_multipliers = std::collections::BTreeMap::from([("linear".to_string(), 10.0)]);
+        let config = OptimizerConfig { rate_multipliers, ..OptimizerConfig::default() };
+        let groups = groups(&config, &small);
+        assert_eq!(groups.iter().map(|group| group.multiplier).collect::<Vec<_>>(), [1.0, 10.0]);
+        let constant = ScheduleConfig { warmup_steps: 0, final_share: 1.0 };
+        let mut schedule = schedule(0.01, &constant, 10, &groups).unwrap();
+        let rates = schedule.step();
+        assert!((rates.base() - 0.01).abs() < 1e-9);
+        let output =
+            small.linear.forward(small.norm.forward(Tensor::<2>::from_data([[1.0, 3.0]], &device)));
+        let loss = output.square().sum();
+        let gradients = burn::optim::GradientsParams::from_grads(loss.backward(), &small);
+        let bias = |small: &Small| small.linear.bias.as_ref().unwrap().val();
+        let (bias_before, gamma_before) = (bias(&small), small.norm.gamma.val());
+        let trained = optimizer(&config, &small).step(rates, small, gradients);
+        // Adam's first step is the learning rate, whatever the gradient.
+        let moved =
+            |after: Tensor<1>, before: Tensor<1>| (after - before).abs().max().into_scalar::<f32>();
+        let of_bias = moved(bias(&trained), bias_before);
+        let of_gamma = moved(trained.norm.gamma.val(), gamma_before);
+        assert!((of_bias - 0.1).abs() < 1e-4, "{of_bias}");
+        assert!((of_gamma - 0.01).abs() < 1e-4, "{of_gamma}");
     }
 }

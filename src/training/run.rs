@@ -30,7 +30,7 @@ use super::run_directory::{RunDirectory, write_atomically};
 use super::sources;
 use super::step::TrainingModel;
 use super::strategy::{Journal, Span, StepLoop};
-use super::{features, frozen, optimizer, resume, weights};
+use super::{features, frozen, learning_rates, optimizer, resume, weights};
 use crate::data::collate::Collator;
 use crate::data::loader::Batches;
 use crate::data::mixture::{MixedSource, Mixture, MixtureConfig};
@@ -278,7 +278,8 @@ impl Launch<'_> {
         let Self { experiment, options, run, state, span, device, journal } = self;
         let optimizer = optimizer::optimizer(&experiment.optimizer, &model);
         let rate = experiment.optimizer.learning_rate;
-        let schedule = optimizer::schedule(rate, &experiment.schedule, span.max_steps)?;
+        let groups = learning_rates::groups(&experiment.optimizer, &model);
+        let schedule = optimizer::schedule(rate, &experiment.schedule, span.max_steps, &groups)?;
         let num_saved = model.num_saved();
         let learner = Learner::new(model, optimizer, schedule);
 

@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 
+use crate::backend;
 use crate::data::collate::Collator;
 use crate::data::shapes;
 use crate::data::source::Source;
@@ -95,7 +96,21 @@ fn trained_tokenizer(data: &DataConfig, train: &[Source]) -> Result<Tokenizer> {
 /// What [`Collator::with_workers`] finds.
 pub fn collator(experiment: &Experiment, tokenizer: Tokenizer) -> Result<Collator> {
     let Experiment { data, model, .. } = experiment;
-    Collator::new(tokenizer, data.alignment, model.canvas_px).with_workers(data.workers)
+    let mut collator = Collator::new(tokenizer, data.alignment, model.canvas_px);
+    collator.trace_points = model.location.trace_points;
+    collator.with_workers(data.workers)
+}
+
+/// The device of the experiment, which can keep the weights in the type that the experiment asks for.
+///
+/// # Errors
+/// [`Error::Device`](crate::Error::Device) where it is not to be had, or cannot.
+pub fn device(experiment: &Experiment) -> Result<Device> {
+    let device = backend::device(&experiment.device)?;
+    if let LanguageConfig::T5(language) = &experiment.model.language {
+        backend::check_keeps(&device, language.storage.dtype())?;
+    }
+    Ok(device)
 }
 
 /// The device of the experiment, seeded.
@@ -103,7 +118,7 @@ pub fn collator(experiment: &Experiment, tokenizer: Tokenizer) -> Result<Collato
 /// # Errors
 /// [`Error::Device`](crate::Error::Device) where it is not to be had.
 pub fn seeded_device(experiment: &Experiment) -> Result<Device> {
-    let device = crate::backend::device(&experiment.device)?;
+    let device = device(experiment)?;
     device.seed(experiment.seed);
     Ok(device)
 }

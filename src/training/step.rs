@@ -21,6 +21,7 @@ use crate::model::loss::point::{
     PointDistance, PointUnit, TokenSelection, point_loss, select_tokens,
 };
 use crate::model::loss::text::text_loss;
+use crate::model::prompt::points::Prompts;
 
 /// Losses of a batch, on its device.
 #[derive(Debug, Clone)]
@@ -86,7 +87,8 @@ impl TrainingModel {
             Task::Narrate | Task::Describe | Task::Locate => None,
         };
         let rows = batch.rows.clone();
-        let visual = self.model.visual_tokens(&images, rows.prompt_boxes, rows.scope);
+        let prompts = Prompts { boxes: rows.prompt_boxes, points: rows.prompt_points };
+        let visual = self.model.visual_tokens(&images, prompts, rows.scope);
         let features = self.model.read_text(visual.clone(), rows.context, rows.text);
         let text = || self.text_loss(&batch, features.clone());
         let places = |selection| self.places(&batch, features.clone(), selection);
@@ -342,6 +344,7 @@ mod tests {
             features: None,
             sizes: vec![8.0; 4],
             prompt_boxes: [0.0, 0.0, 8.0, 8.0].repeat(2),
+            prompt_traces: vec![],
             context: vec![],
             text: [1, 5, 6, 2].repeat(2),
             row_valid: vec![1.0; 2],

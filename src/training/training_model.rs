@@ -14,6 +14,11 @@ use crate::weights::load::parameter_shapes;
 /// Name of the model in paths of parameters.
 const MODEL: &str = "model";
 
+/// The path in the model of a parameter that may have been reached through [`TrainingModel`].
+pub(super) fn in_model(path: &str) -> &str {
+    path.strip_prefix(MODEL).and_then(|rest| rest.strip_prefix('.')).unwrap_or(path)
+}
+
 /// The model and what it is trained with.
 ///
 /// Its [`Module`] is written out, not derived, for one thing: the record of it, which is what a

@@ -12,6 +12,8 @@ use super::run_directory::RunDirectory;
 use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
+use crate::model::language::LanguageConfig;
+use crate::model::language::t5::config::{Storage, Trained};
 use crate::model::pixel_llm::PixelLlm;
 use crate::weights::hub::{self, Wanted};
 use crate::weights::import::{self, ImportOptions, Imported};
@@ -78,9 +80,22 @@ pub fn import(experiment: &Experiment, model: &mut PixelLlm) -> Result<Vec<Impor
         let imported = import::into_model(&path, &experiment.model, model, &options)?;
         let (name, layout, report) = (file.file.display(), imported.layout, &imported.report);
         tracing::info!("weights {name} ({layout}): {report}");
+        if imported.report.half > 0 && has_wide_t5(experiment) {
+            tracing::info!(
+                "model.language.storage = \"bf16\" would keep matrices of T5 in 16 bits"
+            );
+        }
         all.push(imported);
     }
     Ok(all)
+}
+
+/// Whether the language model is a T5 whose matrices could be kept in half precision, and are not.
+fn has_wide_t5(experiment: &Experiment) -> bool {
+    match &experiment.model.language {
+        LanguageConfig::T5(t5) => t5.storage == Storage::F32 && t5.trained == Trained::Lora,
+        LanguageConfig::Git(_) => false,
+    }
 }
 
 /// Builds the model of `run` on `device` and reads its weights, and what was frozen from the files that

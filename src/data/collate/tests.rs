@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use image::{Rgb, RgbImage};
 use rand::SeedableRng;
 
@@ -9,6 +10,7 @@ use crate::data::formats::{Format, Skipped};
 use crate::data::sample::{LocatedSpan, Sample};
 use crate::data::samples::Samples;
 use crate::data::source::SourceConfig;
+use crate::model::prompt::location::{IGNORED, POSITIVE};
 
 /// Four marks on black: what each is called, its colour and its box in pixels of 120 × 80.
 const MARKS: [(&str, [u8; 3], [u32; 4]); 4] = [
@@ -223,6 +225,68 @@ fn masks_stay_with_their_marks_through_crops_and_flips() {
         }
     }
     assert!(looked > 5_000 && without < 20, "{looked} {without}");
+}
+
+/// Marks to describe, each by a trace that stays at its centre.
+fn traced(image: &Path, augmentation: AugmentationConfig) -> Source {
+    let mut source = source(Task::Describe, image, augmentation);
+    for row in &mut source.samples.loaded_mut()[0].rows {
+        let bounds = row.region.unwrap();
+        row.locations
+            .push(LocatedSpan { points: vec![bounds.center()], ..LocatedSpan::new(None, bounds) });
+    }
+    source
+}
+
+#[test]
+fn traces_stay_with_their_marks_through_crops_and_flips() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = marked_image(folder.path());
+    let mut collator = collator();
+    let source = traced(&image, CHANGES);
+    let told_by_boxes = changed(&collator, &source, 0);
+    assert!(told_by_boxes.prompt_traces.is_empty() && told_by_boxes.prompt_boxes[2] > 0.0);
+    collator.trace_points = 2;
+    let (mut looked, mut cut_away) = (0, 0);
+    for seed in 0..100 {
+        let batch = changed(&collator, &source, seed);
+        let BatchDims { rows, text_tokens, .. } = batch.dims;
+        assert_eq!(batch.prompt_boxes, vec![0.0; rows * 4]);
+        for (row, trace) in batch.prompt_traces.chunks(4).enumerate() {
+            let text = words(&collator, &batch.text[row * text_tokens..][..text_tokens]);
+            assert_eq!(trace[..2], trace[2..]);
+            let inside = |axis: usize| (1.0..batch.sizes[axis] - 1.0).contains(&trace[axis]);
+            assert!((0..2).all(|axis| (0.0..=batch.sizes[axis]).contains(&trace[axis])));
+            if inside(0) && inside(1) {
+                let at = trace[1] as usize * SIDE + trace[0] as usize;
+                let color = [0, 1, 2].map(|plane| batch.images[plane * SIDE * SIDE + at]);
+                assert_color(color, mark(&text), &format!("seed {seed}: {text} {trace:?}"));
+                looked += 1;
+            } else {
+                cut_away += 1;
+            }
+        }
+    }
+    assert!(looked > 150 && cut_away > 5, "{looked} {cut_away}");
+}
+
+#[test]
+fn prompts_of_a_batch_may_be_boxes_and_traces() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = marked_image(folder.path());
+    let mut collator = collator();
+    collator.trace_points = 2;
+    let [boxes, traces] = [source(Task::Describe, &image, CHANGES), traced(&image, CHANGES)];
+    let picks = [&boxes, &traces].map(|source| Pick { source, sample: 0 });
+    let batch = collator.collate_mixed(&picks, RowChoice::First(1)).unwrap();
+    assert!(batch.prompt_boxes[..4].iter().all(|v| *v > 0.0));
+    assert_eq!(batch.prompt_boxes[4..], [0.0; 4]);
+    assert!(
+        batch.prompt_traces[..4] == [0.0; 4] && batch.prompt_traces[4..].iter().all(|v| *v > 0.0)
+    );
+    let points = batch.to_device(&Device::flex()).rows.prompt_points.unwrap();
+    let labels: Vec<i64> = points.labels.into_data().iter::<i64>().collect();
+    assert_eq!(labels, [IGNORED, IGNORED, POSITIVE, POSITIVE]);
 }
 
 #[test]

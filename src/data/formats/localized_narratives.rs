@@ -1,10 +1,12 @@
 //! Localized Narratives: captions spoken while a mouse pointed (`spec/data.md` §2).
 //!
 //! JSON Lines, one narrative a line. Every image becomes one [`Sample`] with a [`Row`] per narrative,
-//! each utterance located by the trace during it.
+//! each utterance located by the trace during it; or, for *describe*, with a row per utterance: the
+//! trace is what is asked about, and the utterance what is to be said.
 
 mod index;
 
+use rayon::prelude::*;
 use serde::Deserialize;
 
 pub(super) use self::index::Indexed;
@@ -12,9 +14,9 @@ pub use self::index::NarrativeIndex;
 use super::phrase::find;
 use super::record::{self, Id};
 use super::skipped::{Fault, Reason};
-use super::trace::{Trace, TracePoint};
+use super::trace::{NUM_SAMPLES, Trace, TracePoint};
 use super::{Loaded, Request};
-use crate::data::sample::{LocatedSpan, Row};
+use crate::data::sample::{LocatedSpan, Row, Sample, Task};
 use crate::error::Result;
 use crate::geometry::{BoundingBox, Point};
 
@@ -41,19 +43,49 @@ struct TimedUtterance {
 struct Narrative {
     image_id: Id,
     annotator_id: Option<Id>,
-    row: Row,
+    caption: String,
+    locations: Vec<LocatedSpan>,
     /// What is wrong with it nonetheless.
     notes: Vec<Fault>,
 }
 
+impl Narrative {
+    /// What it teaches.
+    fn rows(self, task: Task) -> Vec<Row> {
+        if task != Task::Describe {
+            return vec![self.row()];
+        }
+        let of_utterance = |location: LocatedSpan| {
+            let text = self.caption.get(location.span.clone()?)?.trim_matches(NOT_SAID);
+            let has_words = text.chars().any(char::is_alphanumeric);
+            let row = Row::of_region(text, location.bounds);
+            has_words.then(|| Row { locations: vec![location], ..row })
+        };
+        self.locations.into_iter().filter_map(of_utterance).collect()
+    }
+
+    /// The whole narrative.
+    fn row(self) -> Row {
+        Row { locations: self.locations, ..Row::of_image(self.caption) }
+    }
+}
+
+/// What may stand around the words of an utterance in a caption.
+const NOT_SAID: [char; 5] = [' ', '.', ',', ';', ':'];
+
 /// What a line is about, and what there is of it.
 type Parsed = (Option<Id>, Result<Narrative, Fault>);
 
-/// Reads the narratives of the images in the folder `request.images`, all of them into memory.
-pub(super) fn read(request: &Request<'_>) -> Result<Loaded> {
-    let Indexed { index, skipped, num_records } = NarrativeIndex::open(request)?;
-    let samples: Result<_> = (0..index.len()).map(|image| index.sample(image)).collect();
-    Ok(Loaded { samples: samples?, skipped, num_records, ..Loaded::default() })
+/// Reads the narratives of the images in the folder `request.images`, all of them into memory. To
+/// describe, every utterance is a row with its trace.
+pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
+    let trace_points = if task == Task::Describe { NUM_SAMPLES } else { request.trace_points };
+    let request = Request { trace_points, ..*request };
+    let Indexed { index, skipped, num_records } = NarrativeIndex::open(task, &request)?;
+    let images = (0..index.len()).into_par_iter();
+    let samples: Vec<Result<Sample>> = images.map(|image| index.sample_for(task, image)).collect();
+    let samples = samples.into_iter().collect::<Result<_>>()?;
+    Ok(Loaded { samples, skipped, num_records, ..Loaded::default() })
 }
 
 /// What the file of an image may be called: COCO's twelve digits where the id is a number, else the
@@ -86,8 +118,8 @@ fn narrative(line: Line, trace_points: usize) -> Result<Narrative, Fault> {
         Fault::new(Reason::EmptyTrace, format!("the trace has {num_points} points"))
     })?;
     let (locations, notes) = locate(&line.caption, &line.timed_caption, &trace, trace_points)?;
-    let row = Row { locations, ..Row::of_image(line.caption) };
-    Ok(Narrative { image_id: line.image_id, annotator_id: line.annotator_id, row, notes })
+    let Line { image_id, annotator_id, caption, .. } = line;
+    Ok(Narrative { image_id, annotator_id, caption, locations, notes })
 }
 
 /// The valid utterances (`spec/data.md` §2.4, step 2), with their bytes of the caption, the box of the

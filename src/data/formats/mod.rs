@@ -110,7 +110,8 @@ impl Format {
     /// The tasks that the format can serve, the usual one first.
     pub fn tasks(self) -> &'static [Task] {
         match self {
-            Self::LocalizedNarratives | Self::CocoCaptions | Self::Llava => &[Task::Narrate],
+            Self::LocalizedNarratives => &[Task::Narrate, Task::Describe],
+            Self::CocoCaptions | Self::Llava => &[Task::Narrate],
             Self::RefexpRefer | Self::RefexpMdetr | Self::RefexpUninext => {
                 &[Task::Locate, Task::Describe]
             }
@@ -242,7 +243,7 @@ pub fn usual_task(format: Format, request: &Request<'_>) -> Result<Task> {
 
 fn read_unchecked(format: Format, task: Task, request: &Request<'_>) -> Result<Loaded> {
     match format {
-        Format::LocalizedNarratives => localized_narratives::read(request),
+        Format::LocalizedNarratives => localized_narratives::read(task, request),
         Format::CocoCaptions => coco_captions::read(request),
         Format::CocoInstances => coco_instances::read(task, request),
         Format::RefexpRefer => refer::read(task, request),
@@ -290,7 +291,7 @@ pub struct Opened {
 /// As [`read`].
 pub fn open(format: Format, task: Task, request: &Request<'_>) -> Result<Opened> {
     if format == Format::LocalizedNarratives && task == Task::Narrate {
-        let Indexed { index, skipped, .. } = NarrativeIndex::open(request)?;
+        let Indexed { index, skipped, .. } = NarrativeIndex::open(task, request)?;
         skipped.check_some_left(request.annotations, index.len(), format.record())?;
         return Ok(Opened { samples: Samples::Narratives(Arc::new(index)), skipped });
     }

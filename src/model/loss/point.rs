@@ -112,6 +112,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::model::testing::{assert_gradient, pattern};
 
     const VOCABULARY: Vocabulary = Vocabulary { size: 10, pad: 0, begin: 1, end: 2 };
 
@@ -167,5 +168,22 @@ mod tests {
         let nothing = Tensor::zeros([1, 1, 3], &device);
         let nothing = point_loss(predicted, target, nothing, PointDistance::L1Nonzero);
         assert_eq!(nothing.into_scalar::<f32>(), 0.0);
+    }
+
+    #[test]
+    fn the_gradient_is_that_of_central_differences() {
+        let device = Device::flex().autodiff();
+        let numbers = |seed| {
+            let values = pattern(2 * 3 * 4, seed);
+            Tensor::<1>::from_data(values.as_slice(), &device).reshape([1, 2, 3, 2, 2])
+        };
+        // No coordinate is so near to its target that a step would reach it.
+        let (predicted, target) = (numbers(3), numbers(8) + 0.05);
+        let mask = Tensor::<3>::from_data([[[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]]], &device);
+        for distance in [PointDistance::L1Nonzero, PointDistance::L1, PointDistance::L2] {
+            assert_gradient(predicted.clone(), |predicted| {
+                point_loss(predicted, target.clone(), mask.clone(), distance)
+            });
+        }
     }
 }

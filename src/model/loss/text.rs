@@ -59,6 +59,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::model::testing::{assert_gradient, pattern};
 
     const VOCABULARY: Vocabulary = Vocabulary { size: 3, pad: 0, begin: 1, end: 2 };
 
@@ -99,5 +100,22 @@ mod tests {
         let none = Tensor::zeros([1, 3], &device);
         let nothing = text_loss(logits, tokens, none, &VOCABULARY, 0.1);
         assert_eq!(nothing.into_scalar::<f32>(), 0.0);
+    }
+
+    #[test]
+    fn the_gradient_is_that_of_central_differences() {
+        let device = Device::flex().autodiff();
+        let vocabulary = Vocabulary { size: 6, pad: 0, begin: 1, end: 2 };
+        // A text, one that is cut, an empty one, a filler.
+        let tokens = [[[1, 3, 4, 2, 0], [1, 5, 5, 3, 4], [1, 2, 0, 0, 0], [0; 5]]];
+        let tokens = Tensor::<3, Int>::from_data(tokens, &device);
+        let valid = Tensor::<2>::from_data([[1.0, 1.0, 1.0, 0.0]], &device);
+        let logits = Tensor::<1>::from_data(pattern(4 * 5 * 6, 5).as_slice(), &device);
+        let logits = logits.reshape([1, 4, 5, 6]) * 3.0;
+        for smoothing in [0.0, 0.1] {
+            assert_gradient(logits.clone().detach(), |logits| {
+                text_loss(logits, tokens.clone(), valid.clone(), &vocabulary, smoothing)
+            });
+        }
     }
 }

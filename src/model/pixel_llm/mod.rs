@@ -22,6 +22,7 @@ use super::heads::points::{PointConfig, PointHead};
 use super::language::{LanguageConfig, LanguageModel, LanguageState, Vocabulary};
 use super::prompt::adapter::{AdapterConfig, PromptAdapter, PromptScope};
 use super::prompt::location::{LocationConfig, LocationEncoder, ReferenceSize};
+use super::prompt::points::{PointPrompts, Prompts};
 use super::vision::{InputSides, Vision, VisionConfig, VisionFeatures};
 
 /// Every module's sizes; defaults are the paper's (with the GIT-style decoder).
@@ -154,6 +155,8 @@ pub struct PixelLlm {
 pub struct RowInput {
     /// Prompt boxes, `[B, M, 4]`, xyxy in pixels of the canvas.
     pub prompt_boxes: Tensor<3>,
+    /// Points beside or in place of the boxes, where there are any.
+    pub prompt_points: Option<PointPrompts>,
     /// What the prompt boxes are about.
     pub scope: PromptScope,
     /// Instruction before the text, `[B, M, C]`, padded.
@@ -175,16 +178,16 @@ impl PixelLlm {
     /// What the image looks like from each prompt, as the language model and the mask branch read it.
     ///
     /// # Shapes
-    /// - `prompt_boxes`: `[B, M, 4]`, xyxy in pixels of the canvas
+    /// - `prompts`: boxes `[B, M, 4]`, xyxy in pixels of the canvas, or [`Prompts`] of any kind
     /// - result: `[B, M, Q, D]`
     pub fn visual_tokens(
         &self,
         features: &VisionFeatures,
-        prompt_boxes: Tensor<3>,
+        prompts: impl Into<Prompts>,
         scope: PromptScope,
     ) -> Tensor<4> {
         let [_, _, height, width] = features.fused.dims();
-        let prompts = self.location.boxes(prompt_boxes, self.reference_px.fused);
+        let prompts = self.location.prompts(prompts.into(), self.reference_px.fused);
         let grid = self.location.grid(height, width);
         let no_mask = self.location.no_mask();
         let tokens = self.adapter.forward(features.fused.clone(), prompts, grid, no_mask, scope);
@@ -196,7 +199,8 @@ impl PixelLlm {
 
     /// Features of every text token, teacher forced: `[B, N, L, D]`.
     pub fn text_features(&self, features: &VisionFeatures, rows: RowInput) -> Tensor<4> {
-        let visual = self.visual_tokens(features, rows.prompt_boxes, rows.scope);
+        let prompts = Prompts { boxes: rows.prompt_boxes, points: rows.prompt_points };
+        let visual = self.visual_tokens(features, prompts, rows.scope);
         self.read_text(visual, rows.context, rows.text)
     }
 
@@ -223,16 +227,16 @@ impl PixelLlm {
 
     /// Reads prompts and contexts, for `num_rows` texts per image that follow.
     ///
-    /// Shapes as in [`RowInput`].
+    /// Shapes as in [`RowInput`] and [`Self::visual_tokens`].
     pub fn begin(
         &self,
         features: &VisionFeatures,
-        prompt_boxes: Tensor<3>,
+        prompts: impl Into<Prompts>,
         scope: PromptScope,
         context: Option<Tensor<3, Int>>,
         num_rows: usize,
     ) -> LanguageState {
-        self.begin_at(self.visual_tokens(features, prompt_boxes, scope), context, num_rows)
+        self.begin_at(self.visual_tokens(features, prompts, scope), context, num_rows)
     }
 
     /// As [`Self::begin`], of prompts that were looked at already: `visual`, `[B, M, Q, D]`.
@@ -274,6 +278,11 @@ impl PixelLlm {
     /// The language model.
     pub fn language(&self) -> &LanguageModel {
         &self.language
+    }
+
+    /// Points that a trace is told by; 0 where it is told by its box.
+    pub fn trace_points(&self) -> usize {
+        self.location.trace_points()
     }
 
     /// Side of the canvas, in pixels.
@@ -334,6 +343,7 @@ mod tests {
         );
         let rows = |repeat: usize| RowInput {
             prompt_boxes: boxes.clone().repeat_dim(1, repeat),
+            prompt_points: None,
             scope: PromptScope::Image,
             context: Some(context.clone().repeat_dim(1, repeat)),
             text: text.clone(),

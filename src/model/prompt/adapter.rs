@@ -6,6 +6,7 @@ use burn::tensor::{Device, Distribution, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::points::PromptTokens;
 use super::two_way::{CROSS_ATTENTION_REDUCTION, TwoWayConfig, TwoWayTransformer};
 use crate::model::ConfigProblem;
 use crate::model::dense::dense;
@@ -160,18 +161,19 @@ pub struct PromptAdapter {
 impl PromptAdapter {
     /// # Shapes
     /// - `features`: `[B, C, H, W]`, the fused map
-    /// - `prompts`: `[B, N, K, P]`, the tokens of each prompt
+    /// - `prompts`: the tokens of each prompt, `[B, N, K, P]`
     /// - `grid`: `[P, H, W]`, the encoding of the cells' places
     /// - `no_mask`: `[P]`
     /// - result: `[B, N, Q, D]`: one token per query, per cell, or both
     pub fn forward(
         &self,
         features: Tensor<4>,
-        prompts: Tensor<4>,
+        prompts: impl Into<PromptTokens>,
         grid: Tensor<3>,
         no_mask: Tensor<1>,
         scope: PromptScope,
     ) -> Tensor<4> {
+        let PromptTokens { tokens: prompts, hidden } = prompts.into();
         let [batch, rows, num_prompts, prompt_width] = prompts.dims();
         let [num_queries, width] = self.queries.dims();
         let count = batch * rows;
@@ -187,7 +189,11 @@ impl PromptAdapter {
         let positions = project(&self.position_projection, cells(grid.unsqueeze()));
 
         let keys = keys.reshape([count, num_cells, width]);
-        let (queries, keys) = self.two_way.forward(queries, keys, positions);
+        let hidden = hidden.map(|hidden| {
+            let seen = Tensor::full([count, num_queries], false, &hidden.device());
+            Tensor::cat(vec![seen, hidden.reshape([count, num_prompts])], 1)
+        });
+        let (queries, keys) = self.two_way.forward_masked(queries, keys, positions, hidden);
         let queries = queries.slice([0..count, 0..num_queries, 0..width]);
         let read = match scope {
             PromptScope::Image => self.features,

@@ -24,6 +24,9 @@ pub struct LocationConfig {
     pub box_tokens: BoxTokens,
     /// What coordinates are a share of.
     pub reference_size: ReferenceSize,
+    /// A trace has the tokens of this many points along it, in order; 0 tells it by its box. The
+    /// reference has no traces.
+    pub trace_points: usize,
 }
 
 /// How a box prompt is told.
@@ -54,6 +57,7 @@ impl Default for LocationConfig {
             point_offset: false,
             box_tokens: BoxTokens::Corners,
             reference_size: ReferenceSize::Canvas,
+            trace_points: 16,
         }
     }
 }
@@ -71,13 +75,17 @@ impl LocationConfig {
     /// What cannot be built, with keys relative to this table.
     pub fn validate(&self) -> Vec<ConfigProblem> {
         let odd = self.width == 0 || !self.width.is_multiple_of(2);
-        odd.then(|| ConfigProblem {
+        let odd = odd.then(|| ConfigProblem {
             key: "width".into(),
             problem: format!("a width of {} has no sine for every cosine", self.width),
             allowed: "an even width".into(),
-        })
-        .into_iter()
-        .collect()
+        });
+        let pointless = (self.trace_points == 1).then(|| ConfigProblem {
+            key: "trace_points".into(),
+            problem: "1 point has no order".into(),
+            allowed: "at least 2, or 0 for boxes around traces".into(),
+        });
+        odd.into_iter().chain(pointless).collect()
     }
 
     /// Builds the encoder on `device`.
@@ -91,6 +99,7 @@ impl LocationConfig {
             points_per_side: self.points_per_side,
             point_offset: self.point_offset,
             box_tokens: self.box_tokens,
+            trace_points: self.trace_points,
         }
     }
 }
@@ -112,6 +121,8 @@ pub struct LocationEncoder {
     point_offset: bool,
     #[module(skip)]
     box_tokens: BoxTokens,
+    #[module(skip)]
+    trace_points: usize,
 }
 
 impl LocationEncoder {
@@ -208,6 +219,11 @@ impl LocationEncoder {
         let encoded = self.encode(Tensor::from_data(centers, &self.no_mask.val().device()));
         let [.., channels] = encoded.dims();
         encoded.reshape([height, width, channels]).permute([2, 0, 1])
+    }
+
+    /// Points that a trace is told by; 0 where it is told by its box.
+    pub fn trace_points(&self) -> usize {
+        self.trace_points
     }
 
     /// The vector that stands for "no mask prompt": `[W]`.

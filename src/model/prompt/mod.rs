@@ -3,4 +3,5 @@
 pub mod adapter;
 pub mod location;
 pub mod mask_prompt;
+pub mod points;
 pub mod two_way;

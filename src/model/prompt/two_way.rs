@@ -3,13 +3,16 @@
 
 use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Bool, Device, Tensor, activation};
 
 use crate::model::ConfigProblem;
 use crate::model::dense::dense;
 
 /// Cross-attention works on the width divided by this, in every published model.
 pub const CROSS_ATTENTION_REDUCTION: usize = 2;
+
+/// Score of a key that is not looked at: its softmax is 0 in 32 bits.
+const HIDDEN: f32 = -1e9;
 
 /// Sizes of a two-way transformer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +86,22 @@ impl TwoWayTransformer {
         keys: Tensor<3>,
         key_positions: Tensor<3>,
     ) -> (Tensor<3>, Tensor<3>) {
-        let positions = Positions { queries: queries.clone(), keys: key_positions };
+        self.forward_masked(queries, keys, key_positions, None)
+    }
+
+    /// As [`Self::forward`], where some queries are padding: what nobody looks at changes nothing.
+    ///
+    /// # Shapes
+    /// - `hidden`: `[R, Q]`, true for padding, of which a row must have less than `Q`; `None` for none
+    pub fn forward_masked(
+        &self,
+        queries: Tensor<3>,
+        keys: Tensor<3>,
+        key_positions: Tensor<3>,
+        hidden: Option<Tensor<2, Bool>>,
+    ) -> (Tensor<3>, Tensor<3>) {
+        let hidden = hidden.map(|hidden| hidden.unsqueeze_dims(&[1, 2]));
+        let positions = Positions { queries: queries.clone(), keys: key_positions, hidden };
         let (queries, keys) = self
             .layers
             .iter()
@@ -92,17 +110,21 @@ impl TwoWayTransformer {
             queries.clone() + positions.queries,
             keys.clone() + positions.keys,
             keys.clone(),
+            None,
         );
         (self.final_norm.forward(queries + read), keys)
     }
 }
 
-/// What is added to queries and keys before every attention.
+/// What every layer is told: what is added to queries and keys before every attention, and what is
+/// hidden from it.
 struct Positions {
     /// `[R, Q, D]`
     queries: Tensor<3>,
     /// `[1, K, D]`
     keys: Tensor<3>,
+    /// Queries that are not looked at, `[R, 1, 1, Q]`.
+    hidden: Option<Tensor<4, Bool>>,
 }
 
 #[derive(Module, Debug)]
@@ -145,22 +167,25 @@ impl Layer {
         positions: &Positions,
     ) -> (Tensor<3>, Tensor<3>) {
         let placed = |queries: &Tensor<3>| queries.clone() + positions.queries.clone();
+        let hidden = positions.hidden.as_ref();
         let queries = if self.is_first {
-            self.self_attention.forward(queries.clone(), queries.clone(), queries)
+            self.self_attention.forward(queries.clone(), queries.clone(), queries, hidden)
         } else {
             let query = placed(&queries);
-            queries.clone() + self.self_attention.forward(query.clone(), query, queries)
+            queries.clone() + self.self_attention.forward(query.clone(), query, queries, hidden)
         };
         let queries = self.norm_1.forward(queries);
 
         let placed_keys = keys.clone() + positions.keys.clone();
-        let read = self.token_to_image.forward(placed(&queries), placed_keys.clone(), keys.clone());
+        let read =
+            self.token_to_image.forward(placed(&queries), placed_keys.clone(), keys.clone(), None);
         let queries = self.norm_2.forward(queries + read);
 
-        let hidden = activation::relu(self.expand.forward(queries.clone()));
-        let queries = self.norm_3.forward(queries + self.contract.forward(hidden));
+        let expanded = activation::relu(self.expand.forward(queries.clone()));
+        let queries = self.norm_3.forward(queries + self.contract.forward(expanded));
 
-        let written = self.image_to_token.forward(placed_keys, placed(&queries), queries.clone());
+        let written =
+            self.image_to_token.forward(placed_keys, placed(&queries), queries.clone(), hidden);
         (queries, self.norm_4.forward(keys + written))
     }
 }
@@ -188,8 +213,15 @@ impl Attention {
         }
     }
 
-    /// `query`: `[R, Q, D]`; `key`, `value`: `[R, K, D]`; result: `[R, Q, D]`.
-    fn forward(&self, query: Tensor<3>, key: Tensor<3>, value: Tensor<3>) -> Tensor<3> {
+    /// `query`: `[R, Q, D]`; `key`, `value`: `[R, K, D]`; `hidden`: `[R, 1, 1, K]`, true for keys that
+    /// are not looked at; result: `[R, Q, D]`.
+    fn forward(
+        &self,
+        query: Tensor<3>,
+        key: Tensor<3>,
+        value: Tensor<3>,
+        hidden: Option<&Tensor<4, Bool>>,
+    ) -> Tensor<3> {
         let heads = |x: Tensor<3>| {
             let [rows, count, inner] = x.dims();
             x.reshape([rows, count, self.num_heads, inner / self.num_heads]).swap_dims(1, 2)
@@ -199,6 +231,10 @@ impl Attention {
         let value = heads(self.value.forward(value));
         let [rows, num_heads, count, head_width] = query.dims();
         let logits = (query * (head_width as f64).powf(-0.5)).matmul(key.swap_dims(2, 3));
+        let logits = match hidden {
+            Some(hidden) => logits.clone().mask_fill(hidden.clone().expand(logits.dims()), HIDDEN),
+            None => logits,
+        };
         let attended = activation::softmax(logits, 3).matmul(value);
         let attended = attended.swap_dims(1, 2).reshape([rows, count, num_heads * head_width]);
         self.output.forward(attended)

@@ -3,12 +3,14 @@
 use super::baselines::Baselines;
 use super::captions::WrittenCaptions;
 use super::{Batch, ImageAnswers, Table, TaskEvaluation};
+use crate::data::sample::Row;
 use crate::data::shapes::attributes::words_of;
 use crate::error::Result;
 use crate::geometry::BoundingBox;
 use crate::metrics::attributes::AttributeScores;
 use crate::metrics::captions::{is_exact_match, token_f1};
 use crate::metrics::mean;
+use crate::tasks::Place;
 
 /// Captions so far: predicted, reference.
 pub(super) struct DescribeEvaluation<'a> {
@@ -34,14 +36,23 @@ impl<'a> DescribeEvaluation<'a> {
     }
 }
 
+/// What the text of `row` is about: its trace, or its region.
+fn asked_about(row: &Row) -> Place {
+    let trace: Vec<_> = row.trace().collect();
+    match trace.is_empty() {
+        true => Place::Box(row.region.unwrap_or(BoundingBox::UNIT)),
+        false => Place::Trace(trace),
+    }
+}
+
 impl TaskEvaluation for DescribeEvaluation<'_> {
     fn add(&mut self, batch: &Batch<'_>, answers: &mut [ImageAnswers]) -> Result<()> {
-        let regions: Vec<Vec<BoundingBox>> = batch
+        let places: Vec<Vec<Place>> = batch
             .samples
             .iter()
-            .map(|s| s.rows.iter().map(|row| row.region.unwrap_or(BoundingBox::UNIT)).collect())
+            .map(|sample| sample.rows.iter().map(asked_about).collect())
             .collect();
-        let described = batch.predictor.describe_as(&batch.images, &regions, &batch.settings)?;
+        let described = batch.predictor.describe_as(&batch.images, &places, &batch.settings)?;
         for ((sample, described), answers) in batch.samples.iter().zip(described).zip(answers) {
             for (row, description) in sample.rows.iter().zip(described) {
                 self.written.add(&description.caption, &[&row.text]);

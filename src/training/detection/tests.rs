@@ -45,6 +45,7 @@ fn batch(boxes: &[&[[f32; 4]]]) -> HostBatch {
         features: None,
         sizes: vec![SIDE as f32; 2 * boxes.len()],
         prompt_boxes: vec![],
+        prompt_traces: vec![],
         context: vec![],
         text: vec![],
         row_valid: vec![],

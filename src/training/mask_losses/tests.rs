@@ -55,6 +55,7 @@ fn batch() -> HostBatch {
         features: None,
         sizes: vec![8.0, 6.0],
         prompt_boxes: vec![0.0, 0.0, 8.0, 6.0],
+        prompt_traces: vec![],
         context: vec![],
         text: TEXT.repeat(2),
         row_valid: vec![1.0; 2],
@@ -166,7 +167,8 @@ fn settled(losses: LossConfig) -> TrainingModel {
         let noise = noise(number, shape);
         Some(match shape {
             _ if path == "model.points.layers.1.weight" => (0.0, scaled(noise, 0.0)),
-            [_] => (1.0, scaled(noise, 0.1)),
+            // Norms stay near 1.
+            [_] => (f64::from(u8::from(path.ends_with("gamma"))), scaled(noise, 0.1)),
             _ => (0.0, scaled(noise, 0.6)),
         })
     })
@@ -220,7 +222,7 @@ fn masks_only([focal_weight, dice_weight, iou_weight]: [f64; 3]) -> LossConfig {
 #[test]
 fn gradients_of_focal_and_dice_loss_through_the_whole_model_are_those_of_finite_differences() {
     let num_moving = check_gradients(&masks_only([20.0, 1.0, 0.0]), |_| true);
-    assert!(num_moving > 80, "{num_moving} parameters change the loss");
+    assert!(num_moving > 60, "{num_moving} parameters change the loss");
 }
 
 /// The overlap with the truth jumps where a logit crosses 0, so only what moves no logit is moved.

@@ -176,6 +176,7 @@ impl Settings {
                     _ => BoxTokens::Corners,
                 },
                 reference_size: ReferenceSize::EncoderInput,
+                ..LocationConfig::default()
             },
             adapter,
             language: self.language(vectors)?,

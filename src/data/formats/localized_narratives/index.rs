@@ -95,8 +95,9 @@ struct Block {
 
 impl NarrativeIndex {
     /// Reads through the narratives of the images in the folder `request.images`; none may be left.
-    pub(in super::super) fn open(request: &Request<'_>) -> Result<Indexed> {
-        let mut gathered = Gathered::new(request, ImageFolder::open(request.images)?);
+    /// Those that have no row for `task` are left out.
+    pub(in super::super) fn open(task: Task, request: &Request<'_>) -> Result<Indexed> {
+        let mut gathered = Gathered::new(task, request, ImageFolder::open(request.images)?);
         let (mut shards, mut begin) = (Vec::new(), 0);
         for path in shards::files(request.annotations)? {
             let file = File::open(&path).map_err(Error::io("open", &path))?;
@@ -156,6 +157,10 @@ impl NarrativeIndex {
     /// # Errors
     /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it is no longer what it was.
     pub fn row(&self, image: usize, row: usize) -> Result<Row> {
+        Ok(self.narrative(image, row)?.row())
+    }
+
+    fn narrative(&self, image: usize, row: usize) -> Result<Narrative> {
         let none = || Error::Compute {
             problem: "a narrative was asked for that is not in the index".into(),
             help: "Report this as a bug.".into(),
@@ -172,7 +177,7 @@ impl NarrativeIndex {
             .map_err(Error::io("read", &shard.path))?;
         match parse(&bytes, self.trace_points).1 {
             Ok(narrative) if narrative.image_id.to_string() == self.image_id(image) => {
-                Ok(narrative.row)
+                Ok(narrative)
             }
             _ => Err(changed()),
         }
@@ -183,18 +188,26 @@ impl NarrativeIndex {
     /// # Errors
     /// As [`Self::row`].
     pub fn sample(&self, image: usize) -> Result<Sample> {
-        let rows: Result<_> = (0..self.num_rows(image)).map(|row| self.row(image, row)).collect();
+        self.sample_for(Task::Narrate, image)
+    }
+
+    /// The same for a task that the index was opened for.
+    pub(super) fn sample_for(&self, task: Task, image: usize) -> Result<Sample> {
+        let mut rows = Vec::new();
+        for row in 0..self.num_rows(image) {
+            rows.extend(self.narrative(image, row)?.rows(task));
+        }
         Ok(Sample {
             image: self.image(image).into(),
             image_id: self.image_id(image).to_string(),
-            task: Task::Narrate,
-            rows: rows?,
+            task,
+            rows,
         })
     }
 }
 
 /// Reads the block that begins at `begin` and checks the lines that begin in it.
-fn scan(path: &Path, file: &File, begin: u64, length: u64) -> Result<Block> {
+fn scan(task: Task, path: &Path, file: &File, begin: u64, length: u64) -> Result<Block> {
     let end = (begin + BLOCK_BYTES).min(length);
     // One byte before the block says whether a line begins at its first.
     let from = begin.saturating_sub(1);
@@ -224,7 +237,7 @@ fn scan(path: &Path, file: &File, begin: u64, length: u64) -> Result<Block> {
         if !line.trim_ascii().is_empty() {
             let length = u32::try_from(line.len()).map_err(|_| too_long(path))?;
             let place = (from + at as u64, length);
-            let (id, found) = key(line);
+            let (id, found) = key(task, line);
             block.scanned.push(Scanned { line: block.num_lines, place, id, found });
         }
         block.num_lines += 1;
@@ -237,21 +250,25 @@ fn too_long(path: &Path) -> Error {
     Error::format(path, "a line has more than 4 GiB", "Give a JSON object on each line.")
 }
 
-fn key(line: &[u8]) -> (Option<Id>, Result<Key, Fault>) {
+fn key(task: Task, line: &[u8]) -> (Option<Id>, Result<Key, Fault>) {
     let (id, narrative) = parse(line, 0);
-    (id, narrative.map(key_of))
+    (id, narrative.and_then(|narrative| key_of(task, narrative)))
 }
 
-fn key_of(narrative: Narrative) -> Key {
-    let Narrative { image_id, annotator_id, row, notes } = narrative;
+fn key_of(task: Task, mut narrative: Narrative) -> Result<Key, Fault> {
+    let notes = std::mem::take(&mut narrative.notes);
+    let Narrative { image_id, annotator_id, caption, .. } = &narrative;
     let image_id = image_id.to_string();
     let mut identity = Xxh3::new();
     let annotator_id = annotator_id.as_ref().map(Id::to_string).unwrap_or_default();
-    for part in [&image_id, &annotator_id, &row.text] {
+    for part in [&image_id, &annotator_id, caption] {
         identity.update(&(part.len() as u64).to_le_bytes());
         identity.update(part.as_bytes());
     }
-    Key { image_id, identity: identity.digest128(), notes }
+    if narrative.rows(task).is_empty() {
+        return Err(Fault::new(Reason::NoUtterance, "no utterance stands in the caption"));
+    }
+    Ok(Key { image_id, identity: identity.digest128(), notes })
 }
 
 /// Narratives in the order of the file → where those of each image begin, and all of them by image.
@@ -275,6 +292,7 @@ fn by_image(num_images: usize, lines: &[(u32, (u64, u32))]) -> (Vec<u32>, Vec<(u
 
 /// What was found so far.
 struct Gathered {
+    task: Task,
     folder: ImageFolder,
     ids: String,
     entries: Vec<(u32, u8)>,
@@ -291,8 +309,9 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn new(request: &Request<'_>, folder: ImageFolder) -> Self {
+    fn new(task: Task, request: &Request<'_>, folder: ImageFolder) -> Self {
         Self {
+            task,
             folder,
             ids: String::new(),
             entries: Vec::new(),
@@ -311,7 +330,7 @@ impl Gathered {
         let mut num_lines = 0;
         for wave in blocks.chunks(rayon::current_num_threads().max(1) * BLOCKS_PER_THREAD) {
             let scanned: Vec<_> =
-                wave.par_iter().map(|block| scan(path, file, *block, length)).collect();
+                wave.par_iter().map(|block| scan(self.task, path, file, *block, length)).collect();
             for block in scanned {
                 let block = block?;
                 let lines = block.num_lines;
@@ -396,7 +415,7 @@ mod tests {
         let folder = Folder::new(&["000000000001.jpg", "000000000002.png"]);
         fs::write(folder.annotations(), text).unwrap();
         let (annotations, images) = (folder.annotations(), folder.images());
-        let index = NarrativeIndex::open(&Request::new(&annotations, &images));
+        let index = NarrativeIndex::open(Task::Narrate, &Request::new(&annotations, &images));
         (folder, index)
     }
 

@@ -61,6 +61,27 @@ fn utterances_have_their_bytes_of_the_caption_and_the_trace_clipped_to_the_image
 }
 
 #[test]
+fn to_describe_every_utterance_is_a_row_with_its_trace() {
+    let folder = Folder::new(&IMAGES);
+    let line = narrative("7", 1).to_string();
+    let loaded = folder.load(Format::LocalizedNarratives, Task::Describe, &line).unwrap();
+    let sample = &loaded.samples[0];
+    assert_eq!(sample.task, Task::Describe);
+    let texts: Vec<_> = sample.rows.iter().map(|row| row.text.as_str()).collect();
+    assert_eq!(texts, ["A red circle", "and a square"]);
+    for row in &sample.rows {
+        let trace: Vec<Point> = row.trace().collect();
+        assert_eq!(trace.len(), super::super::trace::NUM_SAMPLES);
+        let bounds = crate::geometry::polyline::bounds(&trace).unwrap();
+        assert_eq!(row.region, Some(bounds), "the box is that of the trace");
+    }
+    // From left to right, and on from there.
+    let first: Vec<Point> = sample.rows[0].trace().collect();
+    let second: Vec<Point> = sample.rows[1].trace().collect();
+    assert!(first[0] != first[15] && first[15].x <= second[0].x);
+}
+
+#[test]
 fn utterances_are_found_from_left_to_right_between_words() {
     assert_eq!(find("grass and a man", "a", 0), Some(10..11));
     assert_eq!(find("a man, a dog", "a", 1), Some(7..8));
