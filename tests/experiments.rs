@@ -66,12 +66,12 @@ fn error(text: &str, overrides: &[&str]) -> (String, String) {
     Files::new(&[("a.toml", &format!("{text}{SOURCE}"))]).error(overrides)
 }
 
-/// Every TOML file in `folder` and what is in it, but for folders called `presets`.
+/// Every TOML file in `folder` and what is in it, but for folders called `presets` and `sweeps`.
 fn toml_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("presets") {
+        if path.is_dir() && !path.ends_with("presets") && !path.ends_with("sweeps") {
             files.extend(toml_files(&path));
         } else if path.extension().is_some_and(|extension| extension == "toml") {
             files.push(path);

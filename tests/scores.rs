@@ -253,7 +253,7 @@ fn what_is_wrong_with_a_file_is_said_with_the_id() {
         (
             "referring",
             json!([with(&one, "segmentation", small.clone()), with(&two, "segmentation", small)]),
-            "expression 1: its mask is of 2 2 pixels, the image of 4 3",
+            "expression 1: its mask is of 2",
         ),
         ("dense", json!([with(&two, "bbox", nan)]), "image 2: a detection: a coordinate"),
         ("dense", json!([with(&one, "image_id", json!(9))]), "image 9 has detections"),

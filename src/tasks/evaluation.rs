@@ -15,6 +15,7 @@
 //! | `describe.bleu_4`, `rouge_l`, `cider`, `meteor` | the same of captions; `n` captions |
 //! | `locate.precision_at_0.5`, `precision_at_0.75`, `mean_iou` | [`referring`](crate::metrics::referring), boxes clipped to the image; `n` expressions |
 //! | `detect.map_exact` | [`dense_captions`](crate::metrics::dense_captions): mean average precision of boxes with exactly the annotated words, over IoUs of 0.3 to 0.7; `n` regions |
+//! | `detect.map`, `map_meteor_exact_stem` | the same with captions compared by METEOR, the second without its files |
 //! | `detect.map_boxes`, `map_boxes_at_0.5` | the same of boxes alone, whatever their captions |
 //! | `detect.recall_at_0.5` | share of the regions that a box overlaps by 0.5 or more |
 //! | `locate.mask_ciou`, `mask_giou`, `mask_precision_at_…`, `…_vs_filled_box` | [`referring_masks`](crate::metrics::referring_masks), where model and source have masks; `n` expressions |

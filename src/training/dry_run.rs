@@ -9,7 +9,7 @@ use super::{frozen, sources};
 use crate::data::batch::BatchDims;
 use crate::data::collate::RowChoice;
 use crate::data::sample::Task;
-use crate::data::source::{Source, SourceConfig, SourceFiles};
+use crate::data::source::{Source, SourceConfig};
 use crate::data::tokenizer::Tokenizer;
 use crate::error::Result;
 use crate::experiment::Experiment;
@@ -154,14 +154,16 @@ fn missing(experiment: &Experiment) -> Vec<Missing> {
     let splits = [&data.splits.train, &data.splits.validation].into_iter();
     for split in splits.chain(&data.splits.evaluation) {
         for (index, source) in data.sources.iter().enumerate() {
-            let SourceFiles { annotations, images, .. } = source.files(split);
-            named.push((format!("data.sources.{index}.annotations"), annotations));
-            named.push((format!("data.sources.{index}.images"), images));
+            let files = source.files(split);
+            named.push((format!("data.sources.{index}.annotations"), files.annotations));
+            named.push((format!("data.sources.{index}.images"), files.images));
         }
     }
     let mut missing: Vec<Missing> = Vec::new();
     for (key, path) in named {
-        if !path.exists() && missing.iter().all(|one| one.path != path) {
+        // What Hugging Face has is fetched.
+        let is_name = path.to_string_lossy().starts_with("hf:");
+        if !is_name && !path.exists() && missing.iter().all(|one| one.path != path) {
             missing.push(Missing { key, path });
         }
     }

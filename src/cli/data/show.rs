@@ -20,6 +20,7 @@ use crate::data::source::{Source, SourceConfig};
 use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 use crate::geometry::BoundingBox;
+use crate::model::prompt::location::LocationConfig;
 use crate::report::overlay;
 use crate::tasks::{Description, LocatedWord, Location, Narration};
 use crate::training::sources;
@@ -107,7 +108,9 @@ fn one_file(
         Some(file) => Tokenizer::from_file(file)?,
         None => Tokenizer::train(source.texts().collect::<Result<Vec<_>>>()?, VOCABULARY)?,
     };
-    Ok((vec![source], Collator::new(tokenizer, Alignment::default(), canvas_px)))
+    let mut collator = Collator::new(tokenizer, Alignment::default(), canvas_px);
+    collator.trace_points = LocationConfig::default().trace_points;
+    Ok((vec![source], collator))
 }
 
 /// An image with its rows, as the model sees it.
