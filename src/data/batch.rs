@@ -4,13 +4,16 @@ use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use super::feature_cache::{CachedFeatures, FeatureShape};
 use super::masks::HostMasks;
 use super::sample::Task;
 use crate::geometry::BoundingBox;
 use crate::model::loss::mask::MaskTargets;
 use crate::model::pixel_llm::RowInput;
 use crate::model::prompt::adapter::PromptScope;
+use crate::model::prompt::location::{IGNORED, POSITIVE};
 use crate::model::prompt::points::PointPrompts;
+use crate::model::vision::VisionFeatures;
 
 /// A batch before it is on a device: `B` images, `N` rows per image, `M` prompts per image (`N`, or 1
 /// where rows share theirs), `L` text tokens, `C` context tokens.
@@ -20,8 +23,10 @@ pub struct HostBatch {
     pub task: Task,
     /// Shape of everything below.
     pub dims: BatchDims,
-    /// `[B, 3, S, S]`, RGB 0–255, zero on the padding.
+    /// `[B, 3, S, S]`, RGB 0–255, zero on the padding; empty where there are features.
     pub images: Vec<f32>,
+    /// What frozen encoders make of the images, where that is known.
+    pub features: Option<HostFeatures>,
     /// `[B, 2]`, un-padded width and height in pixels of the canvas.
     pub sizes: Vec<f32>,
     /// `[B, M, 4]`, xyxy in pixels of the canvas; zeros where a prompt is a trace.
@@ -60,6 +65,52 @@ pub struct BatchDims {
     pub context_tokens: usize,
 }
 
+/// Features of images before they are on a device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostFeatures {
+    /// Of one image.
+    pub shape: FeatureShape,
+    /// `[B, D, H, W]`, the fused map.
+    pub fused: Vec<f32>,
+    /// `[B, D, H, W]`, SAM's own; empty where there is none.
+    pub sam: Vec<f32>,
+}
+
+impl HostFeatures {
+    /// Those of several images; `None` of none.
+    pub(super) fn stack<'a>(images: impl Iterator<Item = &'a CachedFeatures>) -> Option<Self> {
+        let mut stacked: Option<Self> = None;
+        for image in images {
+            let shape = *image.shape();
+            let stacked = stacked.get_or_insert(Self { shape, fused: vec![], sam: vec![] });
+            let mut values = image.values();
+            stacked.fused.extend(values.by_ref().take(shape.num_fused()));
+            stacked.sam.extend(values);
+        }
+        stacked
+    }
+
+    fn part(&self, images: &Range<usize>) -> Self {
+        let (fused, all) = (self.shape.num_fused(), self.shape.num_values());
+        Self {
+            shape: self.shape,
+            fused: part(&self.fused, images, fused),
+            sam: part(&self.sam, images, all - fused),
+        }
+    }
+
+    fn to_device(&self, device: &Device) -> VisionFeatures {
+        let map = |values: &[f32], [channels, height, width]: [usize; 3]| {
+            let images = values.len() / (channels * height * width).max(1);
+            tensor(values.to_vec(), [images, channels, height, width], device)
+        };
+        VisionFeatures {
+            fused: map(&self.fused, self.shape.fused),
+            sam: self.shape.sam.map(|sam| map(&self.sam, sam)),
+        }
+    }
+}
+
 /// The values of some images, of which each has `size`.
 pub(super) fn part<T: Copy>(values: &[T], images: &Range<usize>, size: usize) -> Vec<T> {
     values[images.start * size..images.end * size].to_vec()
@@ -78,10 +129,8 @@ pub(crate) fn prompt_scope(task: Task) -> PromptScope {
 pub struct Batch {
     /// What the rows are for.
     pub task: Task,
-    /// `[B, 3, S, S]`, RGB 0–255.
-    pub images: Tensor<4>,
-    /// `[B, S, S]`, 1 on the image, 0 on the padding.
-    pub padding_mask: Tensor<3>,
+    /// What there is to see.
+    pub pictures: Pictures,
     /// `[B, 2]`, un-padded width and height in pixels of the canvas.
     pub sizes: Tensor<2>,
     /// Prompts, contexts and texts.
@@ -99,6 +148,20 @@ pub struct Batch {
     pub masks: Option<MaskTargets>,
 }
 
+/// The images of a batch, or what encoders made of them.
+#[derive(Debug, Clone)]
+pub enum Pictures {
+    /// Pixels.
+    Images {
+        /// `[B, 3, S, S]`, RGB 0–255.
+        images: Tensor<4>,
+        /// `[B, S, S]`, 1 on the image, 0 on the padding.
+        padding_mask: Tensor<3>,
+    },
+    /// Maps of frozen encoders.
+    Features(VisionFeatures),
+}
+
 impl HostBatch {
     /// Copies the batch to `device`.
     pub fn to_device(&self, device: &Device) -> Batch {
@@ -106,13 +169,19 @@ impl HostBatch {
         let has_context = context_tokens > 0;
         let context =
             || int_tensor(self.context.clone(), [images, prompts, context_tokens], device);
-        let padding_mask = padding_mask(&self.sizes, canvas_px, device);
+        let padding_mask = || padding_mask(&self.sizes, canvas_px, device);
+        let pictures = match &self.features {
+            Some(features) => Pictures::Features(features.to_device(device)),
+            None => Pictures::Images {
+                images: tensor(self.images.clone(), [images, 3, canvas_px, canvas_px], device),
+                padding_mask: padding_mask(),
+            },
+        };
         let masks = self.masks.as_ref();
         Batch {
             task: self.task,
-            images: tensor(self.images.clone(), [images, 3, canvas_px, canvas_px], device),
-            masks: masks.map(|masks| masks.to_device(&self.dims, padding_mask.clone(), device)),
-            padding_mask,
+            pictures,
+            masks: masks.map(|masks| masks.to_device(&self.dims, padding_mask(), device)),
             sizes: tensor(self.sizes.clone(), [images, 2], device),
             rows: RowInput {
                 scope: prompt_scope(self.task),
@@ -149,10 +218,23 @@ impl HostBatch {
         self.prompt_traces.len() / (self.dims.images * self.dims.prompts * 2).max(1)
     }
 
+    /// Prompts with a box have padding in place of a trace.
     fn traces(&self, device: &Device) -> Option<PointPrompts> {
-        let shape = [self.dims.images, self.dims.prompts, self.trace_points(), 2];
-        let traces = || PointPrompts::traces(tensor(self.prompt_traces.clone(), shape, device));
-        (!self.prompt_traces.is_empty()).then(traces)
+        if self.prompt_traces.is_empty() {
+            return None;
+        }
+        let (BatchDims { images, prompts, .. }, count) = (self.dims, self.trace_points());
+        let label = |corners: &[f32]| match corners.iter().any(|corner| *corner != 0.0) {
+            true => IGNORED,
+            false => POSITIVE,
+        };
+        let labels = self.prompt_boxes.chunks_exact(4).map(label);
+        let labels = labels.flat_map(|label| std::iter::repeat_n(label, count)).collect();
+        let points = tensor(self.prompt_traces.clone(), [images, prompts, count, 2], device);
+        Some(PointPrompts {
+            labels: int_tensor(labels, [images, prompts, count], device),
+            ..PointPrompts::traces(points)
+        })
     }
 
     /// At most `count` batches of nearly equal numbers of images, in their order.
@@ -166,10 +248,15 @@ impl HostBatch {
     fn images(&self, range: Range<usize>) -> Self {
         let BatchDims { canvas_px, rows, prompts, text_tokens, context_tokens, .. } = self.dims;
         let dims = BatchDims { images: range.len(), ..self.dims };
+        let pixels = match &self.features {
+            Some(_) => Vec::new(),
+            None => part(&self.images, &range, 3 * canvas_px * canvas_px),
+        };
         Self {
             task: self.task,
             dims,
-            images: part(&self.images, &range, 3 * canvas_px * canvas_px),
+            images: pixels,
+            features: self.features.as_ref().map(|features| features.part(&range)),
             sizes: part(&self.sizes, &range, 2),
             prompt_boxes: part(&self.prompt_boxes, &range, prompts * 4),
             prompt_traces: part(&self.prompt_traces, &range, prompts * self.trace_points() * 2),
@@ -233,6 +320,7 @@ mod tests {
             task: Task::Locate,
             dims,
             images: numbers(3),
+            features: None,
             sizes: numbers(2),
             prompt_boxes: numbers(4),
             prompt_traces: numbers(6),

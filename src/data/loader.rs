@@ -1,4 +1,6 @@
-//! Batches for burn-train, made ahead of their use on a thread of their own.
+//! Batches for burn-train, made ahead of their use on a thread of their own, which has the samples of a
+//! batch read on the collator's. Beside the batch in use there are never more than `prefetch` that wait and
+//! one in the making.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,8 +12,8 @@ use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 
 use super::batch::HostBatch;
-use super::collate::{Collator, RowChoice};
-use super::mixture::Mixture;
+use super::collate::{Collator, Pick, RowChoice};
+use super::mixture::{Mixture, StepPlan};
 use super::source::Source;
 use crate::error::Result;
 
@@ -44,10 +46,10 @@ impl Batches {
         sources: Arc<Vec<Source>>,
         collator: Arc<Collator>,
         mixture: Mixture,
-        num_steps: usize,
         prefetch: usize,
     ) -> Self {
-        Self { sources, collator, plan: Plan::Mixed(mixture), range: 0..num_steps, prefetch }
+        let range = 0..mixture.num_steps();
+        Self { sources, collator, plan: Plan::Mixed(mixture), range, prefetch }
     }
 
     /// At most `max_batches` of `batch_size` per source, in the order of the files.
@@ -73,9 +75,11 @@ impl Batches {
         let (sources, collator) = (self.sources.clone(), self.collator.clone());
         match self.plan.clone() {
             Plan::Mixed(mut mixture) => Box::new(move |step| {
-                let (source, samples, mut rng) = mixture.step(step)?;
-                let choice = RowChoice::Random(&mut rng);
-                Some(collator.collate(&sources[source], &samples, choice))
+                let StepPlan { samples, mut rows, changes } = mixture.step(step)?;
+                let pick = |(source, sample)| Pick { source: &sources[source], sample };
+                let picks: Vec<_> = samples.into_iter().map(pick).collect();
+                let choice = RowChoice::Random { rows: &mut rows, samples: &changes };
+                Some(collator.collate_mixed(&picks, choice))
             }),
             Plan::InOrder(plan) => Box::new(move |step| {
                 let (source, samples) = plan.get(step)?;
@@ -89,18 +93,7 @@ impl Batches {
 
 impl DataLoader<HostBatch> for Batches {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<HostBatch> + 'a> {
-        let (sender, receiver) = sync_channel(self.prefetch);
-        let (mut make, range) = (self.maker(), self.range.clone());
-        thread::spawn(move || {
-            for batch in range.map_while(&mut make) {
-                let failed = batch.is_err();
-                // The receiver is gone when the run was stopped.
-                if sender.send(batch).is_err() || failed {
-                    break;
-                }
-            }
-        });
-        Box::new(Prefetched { receiver, done: 0, total: self.range.len() })
+        Box::new(ahead(self.maker(), self.range.clone(), self.prefetch))
     }
 
     fn num_items(&self) -> usize {
@@ -116,6 +109,22 @@ impl DataLoader<HostBatch> for Batches {
         let shift = |step: usize| (self.range.start + step).min(self.range.end);
         Arc::new(Self { range: shift(start)..shift(end), ..self.clone() })
     }
+}
+
+/// Makes the batches of `steps` on a thread: `prefetch` of them wait at most, while one more is made.
+fn ahead(mut make: Box<Make>, steps: Range<usize>, prefetch: usize) -> Prefetched {
+    let (sender, receiver) = sync_channel(prefetch);
+    let total = steps.len();
+    thread::spawn(move || {
+        for batch in steps.map_while(&mut make) {
+            let failed = batch.is_err();
+            // The receiver is gone when the run was stopped.
+            if sender.send(batch).is_err() || failed {
+                break;
+            }
+        }
+    });
+    Prefetched { receiver, done: 0, total }
 }
 
 struct Prefetched {
@@ -137,5 +146,74 @@ impl Iterator for Prefetched {
 impl DataLoaderIterator<HostBatch> for Prefetched {
     fn progress(&self) -> Progress {
         Progress::new(self.done, self.total, Some("batches".into()))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::data::batch::BatchDims;
+    use crate::data::sample::Task;
+    use crate::error::Error;
+
+    /// A batch that only says which step it is of.
+    fn batch(step: usize) -> HostBatch {
+        let dims = BatchDims {
+            images: step,
+            canvas_px: 0,
+            rows: 0,
+            prompts: 0,
+            text_tokens: 0,
+            context_tokens: 0,
+        };
+        HostBatch {
+            task: Task::Narrate,
+            dims,
+            images: vec![],
+            features: None,
+            sizes: vec![],
+            prompt_boxes: vec![],
+            prompt_traces: vec![],
+            context: vec![],
+            text: vec![],
+            row_valid: vec![],
+            points: vec![],
+            seed: 0,
+            masks: None,
+        }
+    }
+
+    #[test]
+    fn no_more_batches_are_made_than_may_wait_and_one() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let counter = made.clone();
+        let make = move |step| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            Some(Ok(batch(step)))
+        };
+        let mut batches = ahead(Box::new(make), 5..30, 3);
+        for step in 5..30 {
+            let in_use = batches.next().unwrap().unwrap();
+            assert_eq!(in_use.dims.images, step, "in the order of the steps");
+            // Time enough to make them all.
+            thread::sleep(Duration::from_millis(3));
+            let ahead = made.load(Ordering::SeqCst) - (step - 4);
+            assert!(ahead <= 3 + 1, "{ahead}");
+        }
+        assert!(batches.next().is_none());
+    }
+
+    #[test]
+    fn a_batch_that_fails_is_the_last() {
+        let make = |step| match step {
+            2 => Some(Err(Error::format("a.png", "broken", ""))),
+            step => Some(Ok(batch(step))),
+        };
+        let found: Vec<_> = ahead(Box::new(make), 0..9, 1).map(|batch| batch.is_ok()).collect();
+        assert_eq!(found, [true, true, false]);
     }
 }

@@ -5,7 +5,6 @@ use std::ops::Range;
 use burn::tensor::{Device, Tensor};
 
 use super::batch::{BatchDims, part, tensor};
-use super::transform::Canvas;
 use crate::geometry::mask::Mask;
 use crate::model::loss::mask::MaskTargets;
 
@@ -29,16 +28,16 @@ impl HostMasks {
         }
     }
 
-    /// Adds the mask of the next row, about the image on `canvas`.
-    pub(super) fn push(&mut self, mask: Option<&Mask>, canvas: &Canvas, canvas_px: usize) {
+    /// Adds the mask of the next row; `size`: un-padded width and height of its image on the canvas, in
+    /// pixels.
+    pub(super) fn push(&mut self, mask: Option<&Mask>, size: [u32; 2], canvas_px: usize) {
         let begin = self.pixels.len();
         self.pixels.resize(begin + canvas_px * canvas_px, 0);
         let Some((mask, pixels)) = mask.zip(self.pixels.get_mut(begin..)) else {
             self.valid.push(0.0);
             return;
         };
-        let size = [canvas.width as usize, canvas.height as usize];
-        let has_pixels = draw(mask, size, pixels, canvas_px);
+        let has_pixels = draw(mask, size.map(|side| side as usize), pixels, canvas_px);
         self.valid.push(f32::from(u8::from(has_pixels)));
     }
 
@@ -94,10 +93,6 @@ fn draw(mask: &Mask, [width, height]: [usize; 2], pixels: &mut [u8], canvas_px: 
 mod tests {
     use super::*;
 
-    fn canvas(width: u32, height: u32) -> Canvas {
-        Canvas { pixels: Vec::new(), width, height }
-    }
-
     fn dims(images: usize, rows: usize) -> BatchDims {
         BatchDims { images, canvas_px: 4, rows, prompts: 1, text_tokens: 2, context_tokens: 0 }
     }
@@ -112,10 +107,10 @@ mod tests {
     fn a_mask_goes_with_its_image_and_leaves_the_padding_out() {
         let mut masks = HostMasks::with_capacity(&dims(3, 1));
         // As it is, at half the size, and at twice the size of a lower image.
-        masks.push(Some(&right_half()), &canvas(4, 2), 4);
-        masks.push(Some(&right_half()), &canvas(2, 1), 4);
+        masks.push(Some(&right_half()), [4, 2], 4);
+        masks.push(Some(&right_half()), [2, 1], 4);
         let narrow = Mask::from_pixels(&[true, false], 2, 1).unwrap();
-        masks.push(Some(&narrow), &canvas(4, 2), 4);
+        masks.push(Some(&narrow), [4, 2], 4);
         let rows: Vec<_> = masks.pixels.chunks(4).collect();
         let none = [0; 4];
         assert_eq!(rows[..4], [[0, 0, 1, 1], [0, 0, 1, 1], none, none]);
@@ -127,12 +122,12 @@ mod tests {
     #[test]
     fn rows_without_a_mask_and_masks_that_no_pixel_shows_teach_nothing() {
         let mut masks = HostMasks::with_capacity(&dims(1, 3));
-        masks.push(None, &canvas(4, 4), 4);
+        masks.push(None, [4, 4], 4);
         // The centres of two pixels are those of pixels 1 and 3 of the mask's four.
         let speck = Mask::from_pixels(&[true, false, false, false], 4, 1).unwrap();
-        masks.push(Some(&speck), &canvas(2, 1), 4);
+        masks.push(Some(&speck), [2, 1], 4);
         let empty = Mask::from_pixels(&[false; 4], 4, 1).unwrap();
-        masks.push(Some(&empty), &canvas(4, 1), 4);
+        masks.push(Some(&empty), [4, 1], 4);
         assert_eq!(masks.valid, [0.0; 3]);
         assert!(masks.pixels.iter().all(|&pixel| pixel == 0));
         assert_eq!(masks.pixels.len(), 3 * 16);
@@ -143,7 +138,7 @@ mod tests {
         let mut masks = HostMasks::with_capacity(&dims(2, 2));
         for (image, row) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
             let mask = right_half();
-            masks.push((image == row).then_some(&mask), &canvas(4, 2), 4);
+            masks.push((image == row).then_some(&mask), [4, 2], 4);
         }
         let second = masks.images(&(1..2), &dims(2, 2));
         assert_eq!(second.valid, [0.0, 1.0]);

@@ -1,6 +1,8 @@
 //! [`Sample`]: the one thing that every dataset turns into.
 
 use std::fmt;
+use std::fs;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -113,6 +115,21 @@ pub struct FilePart {
     pub offset: u64,
     /// Bytes of it.
     pub length: u64,
+}
+
+impl ImageFile {
+    /// Its bytes, however many they are.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn read(&self) -> io::Result<Vec<u8>> {
+        let Some(FilePart { offset, length }) = self.part else { return fs::read(&self.path) };
+        let mut file = fs::File::open(&self.path)?;
+        file.seek(SeekFrom::Start(offset))?;
+        let mut bytes = Vec::new();
+        file.take(length).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
 }
 
 impl From<PathBuf> for ImageFile {

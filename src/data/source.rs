@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::formats::{self, Format, Request, Skipped};
-use super::sample::{Row, Sample, Task};
+use super::augmentation::AugmentationConfig;
+use super::formats::{self, Format, Opened, Request, Skipped};
+use super::image_file::DecodeConfig;
+use super::sample::{Row, Task};
+use super::samples::Samples;
 use crate::error::{Error, Result};
 
 /// One set of annotations for one task.
@@ -50,6 +53,12 @@ pub struct SourceConfig {
     /// to `max_text_tokens`, as the mask branch reads the padding, too.
     #[serde(default)]
     pub masks: bool,
+    /// How image files are read.
+    #[serde(default)]
+    pub decoding: DecodeConfig,
+    /// How training samples are changed at random; not at all without it.
+    #[serde(default)]
+    pub augmentation: AugmentationConfig,
 }
 
 /// What `{split}` of a source stands for, filled in.
@@ -84,6 +93,8 @@ impl SourceConfig {
             max_context_tokens: context_tokens(),
             splits: BTreeMap::new(),
             masks: false,
+            decoding: DecodeConfig::default(),
+            augmentation: AugmentationConfig::default(),
         }
     }
 
@@ -139,7 +150,7 @@ pub struct Source {
     /// How its samples become rows.
     pub config: SourceConfig,
     /// At least one.
-    pub samples: Vec<Sample>,
+    pub samples: Samples,
     /// Records that could not be used.
     pub skipped: Skipped,
 }
@@ -148,23 +159,25 @@ impl Source {
     /// Reads the annotations of `split`.
     ///
     /// # Errors
-    /// What [`formats::load`] finds; [`Error::Format`] where no sample is left.
+    /// What [`formats::open`] finds; [`Error::Format`] where no sample is left.
     pub fn load(config: &SourceConfig, split: &str) -> Result<Self> {
         let files = config.files(split);
-        let request = files.request();
-        let loaded = match config.masks {
-            true => formats::read_expressions_with_masks(config.format, &request)?,
-            false => formats::read(config.format, config.task, &request)?,
+        let opened = match config.masks {
+            true => {
+                let loaded = formats::read_expressions_with_masks(config.format, &files.request())?;
+                Opened { samples: loaded.samples.into(), skipped: loaded.skipped }
+            }
+            false => formats::open(config.format, config.task, &files.request())?,
         };
         let annotations = files.annotations;
-        if loaded.samples.is_empty() {
+        if opened.samples.is_empty() {
             return Err(Error::format(
                 annotations,
                 "has no record that can be used",
                 "Check that the file belongs to the format and the folder of images.",
             ));
         }
-        Ok(Self { config: config.clone(), samples: loaded.samples, skipped: loaded.skipped })
+        Ok(Self { config: config.clone(), samples: opened.samples, skipped: opened.skipped })
     }
 
     /// What its samples are for.
@@ -173,23 +186,25 @@ impl Source {
     }
 
     /// Every text of the samples.
-    pub fn texts(&self) -> impl Iterator<Item = &str> {
-        self.samples.iter().flat_map(|sample| &sample.rows).map(|row| row.text.as_str())
+    ///
+    /// # Errors
+    /// What [`Samples::row`] finds.
+    pub fn texts(&self) -> impl Iterator<Item = Result<String>> {
+        let rows = |sample| (0..self.samples.num_rows(sample)).map(move |row| (sample, row));
+        let rows = (0..self.samples.len()).flat_map(rows);
+        rows.map(|(sample, row)| Ok(self.samples.row(sample, row)?.into_owned().text))
     }
 
     /// Whether the rows of an image share their prompt: the whole image and the same instruction.
     pub fn shares_prompt(&self) -> bool {
         self.config.shares_prompt()
     }
+}
 
-    /// The instruction before the text of `row`.
-    pub fn prompt_for(&self, row: &Row) -> String {
-        let question = row.question.as_deref().unwrap_or_default();
-        fill(
-            &self.config.prompt,
-            &[(TEXT_PLACEHOLDER, &row.text), (QUESTION_PLACEHOLDER, question)],
-        )
-    }
+/// The instruction before the text of `row`; `prompt` has the placeholders.
+pub(crate) fn fill_prompt(prompt: &str, row: &Row) -> String {
+    let question = row.question.as_deref().unwrap_or_default();
+    fill(prompt, &[(TEXT_PLACEHOLDER, &row.text), (QUESTION_PLACEHOLDER, question)])
 }
 
 /// Replaces placeholders; what is put in for one is not looked at again.
@@ -230,10 +245,10 @@ mod tests {
             ..SourceConfig::new(Task::Narrate, Format::Llava, "", "")
         };
         assert!(config.answers_questions());
-        let source = Source { config, samples: Vec::new(), skipped: Skipped::default() };
+        let source = Source { config, samples: Vec::new().into(), skipped: Skipped::default() };
         assert!(!source.shares_prompt());
         let row = Row { question: Some("Why {text}?".into()), ..Row::of_image("Because.") };
-        assert_eq!(source.prompt_for(&row), "Q: Why {text}? {x} A: ");
+        assert_eq!(fill_prompt(&source.config.prompt, &row), "Q: Why {text}? {x} A: ");
     }
 
     #[test]

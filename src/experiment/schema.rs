@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::data::alignment::Alignment;
+use crate::data::mixture::Mixing;
 use crate::data::shapes::ShapesConfig;
 use crate::data::source::SourceConfig;
 use crate::model::language::decoding::Decoding;
@@ -126,7 +127,16 @@ pub struct DataConfig {
     pub alignment: Alignment,
     /// What `{split}` stands for in the paths of sources.
     pub splits: SplitConfig,
-    /// Where samples come from; a batch is of one source, drawn by weight.
+    /// How samples of several sources come into batches.
+    pub mixing: Mixing,
+    /// Threads that read images and texts; one per core without it. How many there are changes nothing of
+    /// what is learnt.
+    pub workers: Option<usize>,
+    /// Folder of features of frozen image encoders, each of which is then computed only once: needs
+    /// every encoder in `training.frozen`, with a `drop_path` of 0, and no augmentation. Several runs
+    /// may share it.
+    pub cache_features: Option<PathBuf>,
+    /// Where samples come from.
     pub sources: Vec<SourceConfig>,
 }
 
@@ -198,7 +208,8 @@ pub struct TrainingConfig {
     pub keep_checkpoints: usize,
     /// Batches of the validation split per source, at most.
     pub validation_batches: usize,
-    /// Batches that are made ahead of the one in use.
+    /// Batches that wait, ready, for their step; one more is in the making. A batch takes
+    /// `12 · batch_size · canvas_px²` bytes and a little.
     pub prefetch_batches: usize,
     /// Parts of a batch that are computed at the same time, each on a thread and with a mean of its
     /// own, as the paper's devices do; gradients are averaged. A small model on a CPU trains up to so
@@ -207,6 +218,9 @@ pub struct TrainingConfig {
     /// Parts of the model that stay as they start, by their paths, such as `["vision.sam",
     /// "language"]`: without gradients, moments, or a place in checkpoints. The paper freezes SAM.
     pub frozen: Vec<String>,
+    /// How often every sample of every source with a weight is seen, in place of `max_steps`: the weights
+    /// then say nothing else, and the last batch of a source and an epoch may be smaller.
+    pub epochs: Option<usize>,
 }
 
 impl Default for TrainingConfig {
@@ -220,6 +234,7 @@ impl Default for TrainingConfig {
             prefetch_batches: 2,
             parallel_parts: 1,
             frozen: Vec::new(),
+            epochs: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What no single value can show: settings that do not go together, and numbers out of range.
 
+mod features;
 mod masks;
 mod model;
 
@@ -9,6 +10,7 @@ use super::schema::{
     DataConfig, EvaluationConfig, Experiment, LossConfig, OptimizerConfig, ScheduleConfig,
     TrainingConfig,
 };
+use crate::data::augmentation::AugmentationConfig;
 use crate::data::formats::Format;
 use crate::data::sample::Task;
 use crate::data::source::SourceConfig;
@@ -18,6 +20,8 @@ use crate::model::ConfigProblem;
 const FEWEST_TOKENS: usize = 8;
 /// Begin, one piece, end.
 const SHORTEST_TEXT: usize = 3;
+/// Longest side of a resized image before it is cropped, in canvases.
+const LARGEST_SCALE: f64 = 8.0;
 /// One piece, end.
 const SHORTEST_CONTEXT: usize = 2;
 
@@ -32,6 +36,8 @@ impl Experiment {
         problems.extend(self.without_points());
         problems.extend(self.without_boxes());
         problems.extend(masks::without_masks(self));
+        problems.extend(self.epochs_of_parts());
+        problems.extend(features::validate(self));
         problems.extend(under("training", training(&self.training)));
         problems.extend(under("optimizer", optimizer(&self.optimizer)));
         problems.extend(under("schedule", schedule(&self.schedule, self.training.max_steps)));
@@ -44,6 +50,15 @@ impl Experiment {
 }
 
 impl Experiment {
+    /// An epoch has every sample, so that no source can come later than another.
+    fn epochs_of_parts(&self) -> Option<ConfigProblem> {
+        self.training.epochs?;
+        let is_late = |source: &SourceConfig| source.first_step > 0;
+        let index = self.data.sources.iter().position(is_late)?;
+        let key = format!("data.sources.{index}.first_step");
+        Some(problem(&key, "is set beside training.epochs", "0, or training.max_steps instead"))
+    }
+
     /// Narratives and expressions are about places.
     fn without_points(&self) -> Option<ConfigProblem> {
         let has_places = |source: &&SourceConfig| !source.task.captions_regions();
@@ -126,6 +141,7 @@ fn data(config: &DataConfig, longest: usize) -> Vec<ConfigProblem> {
     }
     let size = config.tokenizer.vocabulary_size;
     problems.extend(at_least("tokenizer.vocabulary_size", size, FEWEST_TOKENS));
+    problems.extend(config.workers.and_then(|workers| at_least("workers", workers, 1)));
     for (index, source) in config.sources.iter().enumerate() {
         let key = format!("sources.{index}");
         problems.extend(ConfigProblem::under(&key, self::source(source, longest)));
@@ -142,6 +158,9 @@ fn source(config: &SourceConfig, longest: usize) -> Vec<ConfigProblem> {
         problems.push(problem("task", found, names.join(" or ")));
     }
     problems.extend(not_negative("weight", config.weight));
+    problems.extend(ConfigProblem::under("augmentation", augmentation(&config.augmentation)));
+    let pixels = usize::try_from(config.decoding.max_pixels).unwrap_or(usize::MAX);
+    problems.extend(at_least("decoding.max_pixels", pixels, 1));
     problems.extend(at_least("rows_per_image", config.rows_per_image, 1));
     if config.task == Task::Detect && config.rows_per_image == 1 {
         let found = "of each image one region would be learnt, and the others taken for background";
@@ -168,6 +187,24 @@ fn source(config: &SourceConfig, longest: usize) -> Vec<ConfigProblem> {
     problems
 }
 
+fn augmentation(config: &AugmentationConfig) -> Vec<ConfigProblem> {
+    let [smallest, largest] = config.scale;
+    let is_range = smallest > 0.0 && smallest <= largest && largest <= LARGEST_SCALE;
+    let scale = (!is_range).then(|| {
+        let allowed = format!("[smallest, largest], above 0 and at most {LARGEST_SCALE}");
+        problem("scale", format!("is [{smallest}, {largest}]"), allowed)
+    });
+    let share = |key, value| number(key, value, |x| (0.0..=1.0).contains(&x), "from 0 to 1");
+    let shares = [
+        share("min_visible", config.min_visible),
+        share("flip", config.flip),
+        share("brightness", config.brightness),
+        share("contrast", config.contrast),
+        share("saturation", config.saturation),
+    ];
+    scale.into_iter().chain(shares.into_iter().flatten()).collect()
+}
+
 fn training(config: &TrainingConfig) -> Vec<ConfigProblem> {
     let counts = [
         ("max_steps", config.max_steps),
@@ -176,7 +213,10 @@ fn training(config: &TrainingConfig) -> Vec<ConfigProblem> {
         ("keep_checkpoints", config.keep_checkpoints),
         ("parallel_parts", config.parallel_parts),
     ];
-    counts.into_iter().filter_map(|(key, count)| at_least(key, count, 1)).collect()
+    let mut problems: Vec<_> =
+        counts.into_iter().filter_map(|(key, count)| at_least(key, count, 1)).collect();
+    problems.extend(config.epochs.and_then(|epochs| at_least("epochs", epochs, 1)));
+    problems
 }
 
 fn optimizer(config: &OptimizerConfig) -> Vec<ConfigProblem> {
@@ -259,6 +299,8 @@ mod tests {
             max_context_tokens: 8,
             splits: Default::default(),
             masks: false,
+            decoding: Default::default(),
+            augmentation: Default::default(),
         });
         experiment
     }
@@ -383,6 +425,54 @@ mod tests {
         let hot = SampleConfig { temperature: f64::INFINITY, ..Default::default() };
         let key = problem_of(|e| e.decoding = Decoding::Sample(hot.clone()));
         assert_eq!(key, "decoding.temperature");
+    }
+
+    #[test]
+    fn data_is_read_and_changed_within_bounds() {
+        let key = "data.sources.0.augmentation.scale";
+        for scale in [[0.0, 1.0], [1.0, 0.5], [1.0, 9.0], [f64::NAN, 1.0]] {
+            assert_eq!(problem_of(|e| e.data.sources[0].augmentation.scale = scale), key);
+        }
+        let key = "data.sources.0.augmentation.flip";
+        assert_eq!(problem_of(|e| e.data.sources[0].augmentation.flip = 1.5), key);
+        let key = "data.sources.0.decoding.max_pixels";
+        assert_eq!(problem_of(|e| e.data.sources[0].decoding.max_pixels = 0), key);
+        assert_eq!(problem_of(|e| e.data.workers = Some(0)), "data.workers");
+        assert_eq!(problem_of(|e| e.training.epochs = Some(0)), "training.epochs");
+        let late = |e: &mut Experiment| {
+            e.training.epochs = Some(1);
+            e.data.sources[0].first_step = 1;
+        };
+        assert_eq!(problem_of(late), "data.sources.0.first_step");
+    }
+
+    #[test]
+    fn features_are_kept_of_what_never_changes() {
+        let cached = |change: &dyn Fn(&mut Experiment)| {
+            let mut experiment = valid();
+            experiment.data.cache_features = Some("features".into());
+            experiment.training.frozen = vec!["vision".into()];
+            let vision = &mut experiment.model.vision;
+            vision.eva.iter_mut().for_each(|eva| eva.drop_path = 0.0);
+            vision.sam.iter_mut().for_each(|sam| sam.drop_path = 0.0);
+            change(&mut experiment);
+            let problems = experiment.validate();
+            assert!(problems.iter().all(|problem| problem.key == "data.cache_features"));
+            problems.into_iter().map(|problem| problem.problem).collect::<String>()
+        };
+        assert_eq!(cached(&|_| ()), "");
+        assert_eq!(
+            cached(&|e| e.training.frozen = vec!["vision.eva".into(), "vision.sam".into()]),
+            ""
+        );
+        let trained = cached(&|e| e.training.frozen = vec!["vision.eva".into()]);
+        assert!(trained.contains("vision.sam is trained"), "{trained}");
+        let parts = cached(&|e| e.training.frozen = vec!["vision.eva.blocks".into()]);
+        assert!(parts.contains("vision.eva is trained"), "{parts}");
+        let random = cached(&|e| e.model.vision.eva.iter_mut().for_each(|e| e.drop_path = 0.1));
+        assert!(random.contains("model.vision.eva.drop_path"), "{random}");
+        let changed = cached(&|e| e.data.sources[0].augmentation.flip = 0.5);
+        assert!(changed.contains("data.sources.0.augmentation"), "{changed}");
     }
 
     #[test]

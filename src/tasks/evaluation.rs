@@ -31,6 +31,7 @@ mod masks;
 pub mod mean_mask;
 mod narrate;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -40,7 +41,7 @@ use super::{Description, Detection, Location, Narration};
 use crate::data::alignment::Alignment;
 use crate::data::sample::{ImageFile, Sample, Task};
 use crate::data::source::Source;
-use crate::data::transform::{Canvas, load_canvas};
+use crate::data::transform::{Canvas, load_canvas_with};
 use crate::error::Result;
 use crate::experiment::schema::EvaluationConfig;
 use crate::geometry::BoundingBox;
@@ -163,7 +164,7 @@ impl Evaluator<'_> {
         train: &[Source],
         progress: &dyn Fn(Progress<'_>),
     ) -> Result<Outcome> {
-        let baselines = Baselines::of(train);
+        let baselines = Baselines::of(train)?;
         let mut evaluation = Evaluation::new();
         let (mut notes, mut answers) = (Vec::new(), Answers::default());
         for (split, sources) in splits {
@@ -210,8 +211,12 @@ impl Evaluator<'_> {
         let mut done = 0;
         for source in sources {
             let count = source.samples.len().min(total - done);
-            for samples in source.samples[..count].chunks(self.config.batch_size.max(1)) {
-                let batch = self.batch(source, samples)?;
+            let size = self.config.batch_size.max(1);
+            for first in (0..count).step_by(size) {
+                let samples = (first..(first + size).min(count))
+                    .map(|sample| source.samples.get(sample).map(Cow::into_owned))
+                    .collect::<Result<Vec<_>>>()?;
+                let batch = self.batch(source, &samples)?;
                 let mut said: Vec<_> =
                     samples.iter().map(|sample| ImageAnswers::none(split, sample)).collect();
                 scores.add(&batch, &mut said)?;
@@ -230,8 +235,9 @@ impl Evaluator<'_> {
 
     fn batch<'a>(&'a self, source: &Source, samples: &'a [Sample]) -> Result<Batch<'a>> {
         let side = self.predictor.canvas_px();
+        let decoding = &source.config.decoding;
         let canvases: Result<Vec<Canvas>> =
-            samples.iter().map(|sample| load_canvas(&sample.image, side)).collect();
+            samples.iter().map(|sample| load_canvas_with(&sample.image, side, decoding)).collect();
         Ok(Batch {
             predictor: self.predictor,
             alignment: self.alignment,

@@ -217,6 +217,7 @@ mod tests {
 
     use super::*;
     use crate::data::alignment::Alignment;
+    use crate::data::batch::Pictures;
     use crate::data::batch::prompt_scope;
     use crate::data::collate::{Collator, RowChoice};
     use crate::data::sample::{Row, Task};
@@ -249,15 +250,15 @@ mod tests {
 
     /// Corners of every token of every row, read as training reads them.
     fn as_in_training(predictor: &Predictor, source: &Source) -> Vec<Vec<Vec<Corners>>> {
-        let collator = Collator {
-            tokenizer: predictor.tokenizer.clone(),
-            alignment: Alignment::Offsets,
-            canvas_px: testing::SIDE,
-            trace_points: predictor.model.trace_points(),
-        };
+        let tokenizer = predictor.tokenizer.clone();
+        let mut collator = Collator::new(tokenizer, Alignment::Offsets, testing::SIDE);
+        collator.trace_points = predictor.model.trace_points();
         let batch = collator.collate(source, &[0, 1], RowChoice::First(2)).unwrap();
         let batch = batch.to_device(&Device::flex());
-        let images = predictor.model.encode(batch.images, batch.padding_mask);
+        let Pictures::Images { images, padding_mask } = batch.pictures else {
+            unreachable!("there is no cache of features")
+        };
+        let images = predictor.model.encode(images, padding_mask);
         let features = predictor.model.text_features(&images, batch.rows);
         let [images, rows, length, width] = features.dims();
         let corners = predictor.corners(features.reshape([images * rows, length, width]));
@@ -266,11 +267,12 @@ mod tests {
 
     /// Per image and row, something about the row.
     fn per_row<T>(source: &Source, of: impl Fn(&Row) -> T) -> Vec<Vec<T>> {
-        source.samples.iter().map(|sample| sample.rows.iter().map(&of).collect()).collect()
+        let samples = source.samples.iter().map(Result::unwrap);
+        samples.map(|sample| sample.rows.iter().map(&of).collect()).collect()
     }
 
     fn encode(predictor: &Predictor, source: &Source) -> EncodedImages {
-        let samples = source.samples.iter();
+        let samples = source.samples.iter().map(Result::unwrap);
         let canvases: Vec<_> =
             samples.map(|sample| load_canvas(&sample.image, testing::SIDE).unwrap()).collect();
         predictor.encode(&canvases).unwrap()

@@ -163,6 +163,7 @@ mod tests {
 
     use super::*;
     use crate::data::alignment::Alignment;
+    use crate::data::batch::Pictures;
     use crate::data::collate::{Collator, RowChoice};
     use crate::data::transform::load_canvas;
     use crate::model::heads::masks::MaskConfig;
@@ -270,12 +271,14 @@ mod tests {
         let mut source = testing::source(Task::Locate, &[&path], vec![annotated]);
         source.config.masks = true;
         let (tokenizer, canvas_px) = (predictor.tokenizer.clone(), testing::SIDE);
-        let collator =
-            Collator { tokenizer, alignment: Alignment::Offsets, canvas_px, trace_points: 0 };
+        let collator = Collator::new(tokenizer, Alignment::Offsets, canvas_px);
         let batch = collator.collate(&source, &[0], RowChoice::First(2)).unwrap();
         let batch = batch.to_device(&Device::flex());
         let model = &predictor.model;
-        let features = model.encode(batch.images, batch.padding_mask);
+        let Pictures::Images { images: pixels, padding_mask } = batch.pictures else {
+            unreachable!("there is no cache of features")
+        };
+        let features = model.encode(pixels, padding_mask);
         let visual = model.visual_tokens(&features, batch.rows.prompt_boxes, batch.rows.scope);
         let read = model.read_text(visual.clone(), batch.rows.context, batch.rows.text);
         let bounds = predictor.locate_as(&images, &[texts(&rows)], &settings).unwrap();

@@ -54,6 +54,8 @@ pub(super) fn source_config(task: Task) -> SourceConfig {
         max_context_tokens: 8,
         splits: std::collections::BTreeMap::new(),
         masks: false,
+        decoding: Default::default(),
+        augmentation: Default::default(),
     }
 }
 
@@ -115,7 +117,8 @@ pub(super) fn source(task: Task, paths: &[impl AsRef<Path>], rows: Vec<Vec<Row>>
         task,
         rows,
     });
-    Source { config: source_config(task), samples: samples.collect(), skipped: Skipped::default() }
+    let samples = samples.collect::<Vec<_>>().into();
+    Source { config: source_config(task), samples, skipped: Skipped::default() }
 }
 
 /// A row about a region.

@@ -97,7 +97,7 @@ fn first_batch(
     tokenizer: &Tokenizer,
     source: &Source,
 ) -> Result<SourceBatch> {
-    let collator = sources::collator(experiment, tokenizer.clone());
+    let collator = sources::collator(experiment, tokenizer.clone())?;
     let count = experiment.training.batch_size.min(source.samples.len());
     let samples: Vec<usize> = (0..count).collect();
     let rows = RowChoice::First(source.config.rows_per_image);

@@ -55,6 +55,7 @@ fn batch(task: Task, with_traces: bool) -> HostBatch {
         task,
         dims,
         images: (0..2 * 3 * SIDE * SIDE).map(pixel).collect(),
+        features: None,
         sizes: [SIDE as f32, 12.0].repeat(2),
         prompt_boxes: boxes.collect(),
         prompt_traces: (0..num_trace).map(|i| (i * 5 % 13) as f32).collect(),

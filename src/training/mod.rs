@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod console;
 pub mod detection;
 pub mod dry_run;
+pub mod features;
 pub mod fingerprint;
 pub mod frozen;
 pub mod frozen_record;

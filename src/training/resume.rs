@@ -7,7 +7,9 @@ use crate::error::{Error, Result};
 use crate::experiment::{self, Experiment};
 
 /// Keys that change nothing of what is learnt; tables with everything in them.
-const MAY_CHANGE: [&str; 7] = [
+const MAY_CHANGE: [&str; 9] = [
+    "data.cache_features",
+    "data.workers",
     "device",
     "output",
     "evaluation",

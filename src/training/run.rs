@@ -30,9 +30,10 @@ use super::run_directory::{RunDirectory, write_atomically};
 use super::sources;
 use super::step::TrainingModel;
 use super::strategy::{Journal, Span, StepLoop};
-use super::{frozen, learning_rates, optimizer, resume, weights};
+use super::{features, frozen, learning_rates, optimizer, resume, weights};
+use crate::data::collate::Collator;
 use crate::data::loader::Batches;
-use crate::data::mixture::{MixedSource, Mixture};
+use crate::data::mixture::{MixedSource, Mixture, MixtureConfig};
 use crate::data::source::Source;
 use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
@@ -118,9 +119,10 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     tokenizer.save(run.tokenizer())?;
     write_atomically(&run.experiment(), experiment::to_toml(experiment)?.as_bytes())?;
 
+    let mixture = mixture(experiment, &train)?;
     let span = Span {
         first_step: state.map_or(0, |state| state.step),
-        max_steps: experiment.training.max_steps,
+        max_steps: mixture.num_steps(),
         checkpoint_every_steps: experiment.training.checkpoint_every_steps,
     };
     let model = experiment.model.init(tokenizer.vocabulary(), &device);
@@ -144,7 +146,13 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
         experiment.training.parallel_parts,
         frozen.left_out(),
     );
-    let batches = batches(experiment, train.clone(), validation, &tokenizer)?;
+    let mut collator = sources::collator(experiment, tokenizer.clone())?;
+    let stop = &options.stop;
+    collator.features = features::prepare(experiment, &model.model, &train, &validation, stop)?;
+    if stop.load(Ordering::Relaxed) {
+        return Ok(Outcome::Stopped { run, step: span.first_step });
+    }
+    let batches = batches(experiment, train.clone(), validation, collator, mixture);
     let journal = journal(&run, span, options.dashboard)?;
     let launch = Launch { experiment, options, run: &run, state, span, device, journal: &journal };
     let result = launch.run(model, batches)?;
@@ -198,30 +206,36 @@ fn open_directory(
     }
 }
 
+/// Which samples every step sees.
+fn mixture(experiment: &Experiment, train: &[Source]) -> Result<Mixture> {
+    let mixed = train.iter().map(|source| MixedSource {
+        task: source.task(),
+        num_samples: source.samples.len(),
+        weight: source.config.weight,
+        first_step: source.config.first_step,
+    });
+    let config = MixtureConfig {
+        seed: experiment.seed,
+        batch_size: experiment.training.batch_size,
+        mixing: experiment.data.mixing,
+        num_steps: experiment.training.max_steps,
+        epochs: experiment.training.epochs,
+    };
+    Mixture::new(&config, &mixed.collect::<Vec<_>>())
+}
+
 /// Batches of the training and the validation split.
 fn batches(
     experiment: &Experiment,
     train: Vec<Source>,
     validation: Vec<Source>,
-    tokenizer: &Tokenizer,
-) -> Result<[Batches; 2]> {
+    collator: Collator,
+    mixture: Mixture,
+) -> [Batches; 2] {
     let config = &experiment.training;
-    let collator = Arc::new(sources::collator(experiment, tokenizer.clone()));
-    let mixed = train.iter().map(|source| MixedSource {
-        num_samples: source.samples.len(),
-        weight: source.config.weight,
-        first_step: source.config.first_step,
-    });
-    let mixed: Vec<_> = mixed.collect();
-    let mixture = Mixture::new(experiment.seed, config.batch_size, &mixed, config.max_steps)?;
-    Ok([
-        Batches::mixed(
-            Arc::new(train),
-            collator.clone(),
-            mixture,
-            config.max_steps,
-            config.prefetch_batches,
-        ),
+    let collator = Arc::new(collator);
+    [
+        Batches::mixed(Arc::new(train), collator.clone(), mixture, config.prefetch_batches),
         Batches::in_order(
             Arc::new(validation),
             collator,
@@ -229,7 +243,7 @@ fn batches(
             config.validation_batches,
             config.prefetch_batches,
         ),
-    ])
+    ]
 }
 
 fn journal(run: &RunDirectory, span: Span, dashboard: Dashboard) -> Result<Arc<Mutex<Journal>>> {

@@ -80,21 +80,25 @@ fn check_table(experiment: &Experiment, num_ids: usize) -> Result<()> {
 }
 
 fn trained_tokenizer(data: &DataConfig, train: &[Source]) -> Result<Tokenizer> {
+    let mut failure = None;
     let texts = train.iter().flat_map(Source::texts);
-    let prompts = train.iter().map(|source| source.config.prompt.as_str());
+    let texts = texts.map_while(|text| text.map_err(|error| failure = Some(error)).ok());
+    let prompts = train.iter().map(|source| source.config.prompt.clone());
     // A prompt seen once would be spelled letter by letter; it comes with every text.
-    let prompts = prompts.flat_map(|prompt| [prompt; 2]);
-    Tokenizer::train(texts.chain(prompts), data.tokenizer.vocabulary_size)
+    let prompts = prompts.flat_map(|prompt| [prompt.clone(), prompt]);
+    let tokenizer = Tokenizer::train(texts.chain(prompts), data.tokenizer.vocabulary_size);
+    failure.map_or(tokenizer, Err)
 }
 
 /// What samples of the experiment become batches with.
-pub fn collator(experiment: &Experiment, tokenizer: Tokenizer) -> Collator {
-    Collator {
-        tokenizer,
-        alignment: experiment.data.alignment,
-        canvas_px: experiment.model.canvas_px,
-        trace_points: experiment.model.location.trace_points,
-    }
+///
+/// # Errors
+/// What [`Collator::with_workers`] finds.
+pub fn collator(experiment: &Experiment, tokenizer: Tokenizer) -> Result<Collator> {
+    let Experiment { data, model, .. } = experiment;
+    let mut collator = Collator::new(tokenizer, data.alignment, model.canvas_px);
+    collator.trace_points = model.location.trace_points;
+    collator.with_workers(data.workers)
 }
 
 /// The device of the experiment, which can keep the weights in the type that the experiment asks for.

@@ -12,7 +12,7 @@ use super::detection::{DetectionMeasure, DetectionTerms};
 use super::gradients::{gradient_norm, scale_gradients};
 use super::mask_losses::MaskMeasures;
 pub use super::training_model::TrainingModel;
-use crate::data::batch::{Batch, HostBatch};
+use crate::data::batch::{Batch, HostBatch, Pictures};
 use crate::data::sample::Task;
 use crate::model::heads::points::to_pixels;
 use crate::model::loss::mask::{MaskLossConfig, MaskLosses};
@@ -78,7 +78,10 @@ impl TrainingModel {
     /// that are found (`spec/losses.md` §5).
     pub fn losses(&self, mut batch: Batch) -> Losses {
         let task = batch.task;
-        let images = self.model.encode(batch.images.clone(), batch.padding_mask.clone());
+        let images = match batch.pictures.clone() {
+            Pictures::Images { images, padding_mask } => self.model.encode(images, padding_mask),
+            Pictures::Features(features) => features,
+        };
         let detection = match task {
             Task::Detect => self.detect(&images, &mut batch),
             Task::Narrate | Task::Describe | Task::Locate => None,
@@ -338,6 +341,7 @@ mod tests {
             task: Task::Narrate,
             dims,
             images: image.repeat(2),
+            features: None,
             sizes: vec![8.0; 4],
             prompt_boxes: [0.0, 0.0, 8.0, 8.0].repeat(2),
             prompt_traces: vec![],

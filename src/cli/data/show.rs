@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use image::RgbImage;
-use rand::SeedableRng;
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::super::output::say;
@@ -67,7 +67,7 @@ impl Show {
                     Some(split) => sources::load_split(data, &split)?,
                     None => train,
                 };
-                (shown, sources::collator(&experiment, tokenizer))
+                (shown, sources::collator(&experiment, tokenizer)?)
             }
         };
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
@@ -75,7 +75,11 @@ impl Show {
             let total = source.samples.len();
             let count = self.samples.min(total);
             for index in (0..count).map(|k| k * total / count) {
-                let batch = collator.collate(source, &[index], RowChoice::Random(&mut rng))?;
+                let (rows, samples) = (&mut rng.clone(), [rng.clone()]);
+                let choice = RowChoice::Random { rows, samples: &samples };
+                let batch = collator.collate(source, &[index], choice)?;
+                // Another image, other numbers.
+                let _: u64 = rng.random();
                 let seen = Seen { source, index, batch: &batch, tokenizer: &collator.tokenizer };
                 seen.show(&self.out, number)?;
             }
@@ -99,14 +103,14 @@ fn one_file(
         rows_per_image: 4,
         ..SourceConfig::new(task, file.format, path(&file.annotations), path(&file.images))
     };
-    let source = Source { config, samples: loaded.samples, skipped: loaded.skipped };
+    let source = Source { config, samples: loaded.samples.into(), skipped: loaded.skipped };
     let tokenizer = match tokenizer {
         Some(file) => Tokenizer::from_file(file)?,
-        None => Tokenizer::train(source.texts(), VOCABULARY)?,
+        None => Tokenizer::train(source.texts().collect::<Result<Vec<_>>>()?, VOCABULARY)?,
     };
-    let alignment = Alignment::default();
-    let trace_points = LocationConfig::default().trace_points;
-    Ok((vec![source], Collator { tokenizer, alignment, canvas_px, trace_points }))
+    let mut collator = Collator::new(tokenizer, Alignment::default(), canvas_px);
+    collator.trace_points = LocationConfig::default().trace_points;
+    Ok((vec![source], collator))
 }
 
 /// An image with its rows, as the model sees it.
@@ -121,7 +125,7 @@ struct Seen<'a> {
 impl Seen<'_> {
     /// Draws every row and prints its tokens. `number`: which of the sources it is of.
     fn show(&self, folder: &Path, number: usize) -> Result<()> {
-        let sample = &self.source.samples[self.index];
+        let image = self.source.samples.image(self.index);
         let canvas = self.canvas()?;
         let task = self.source.task();
         for row in (0..self.batch.dims.rows).filter(|row| self.batch.row_valid[*row] > 0.0) {
@@ -132,7 +136,7 @@ impl Seen<'_> {
                 problem: format!("cannot write {}: {error}", path.display()),
                 help: "Choose another folder.".into(),
             })?;
-            say(format_args!("{}: {}", path.display(), sample.image));
+            say(format_args!("{}: {image}", path.display()));
             self.print_tokens(row);
         }
         Ok(())

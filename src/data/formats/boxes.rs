@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::skipped::{Fault, Place, Reason, Skipped};
-use crate::data::transform::MAX_SIDE_PX;
+use crate::data::image_file::MAX_SIDE_PX;
 use crate::error::Result;
 use crate::geometry::BoundingBox;
 

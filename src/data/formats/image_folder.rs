@@ -32,13 +32,19 @@ impl ImageFolder {
 
     /// Where the first of `names` is that exists. Names are relative to the root, and stay below it.
     pub(super) fn find(&mut self, names: &[String]) -> Result<PathBuf, Fault> {
-        for name in names {
+        let index = self.find_index(names)?;
+        Ok(names.get(index).map_or(self.root.clone(), |name| self.root.join(name)))
+    }
+
+    /// Which of `names` is the first that exists, as [`Self::find`].
+    pub(super) fn find_index(&mut self, names: &[String]) -> Result<usize, Fault> {
+        for (index, name) in names.iter().enumerate() {
             if !stays_inside(name) {
                 let message = format!("{name:?} is not a name inside the image folder");
                 return Err(Fault::new(Reason::UnsafePath, message));
             }
             if self.contains(Path::new(name)) {
-                return Ok(self.root.join(name));
+                return Ok(index);
             }
         }
         let message = match names {

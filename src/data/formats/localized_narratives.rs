@@ -4,26 +4,21 @@
 //! each utterance located by the trace during it; or, for *describe*, with a row per utterance: the
 //! trace is what is asked about, and the utterance what is to be said.
 
-use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
+mod index;
 
 use rayon::prelude::*;
 use serde::Deserialize;
 
-use super::image_folder::ImageFolder;
+pub(super) use self::index::Indexed;
+pub use self::index::NarrativeIndex;
 use super::phrase::find;
 use super::record::{self, Id};
-use super::skipped::{Fault, Place, Reason, Skipped};
+use super::skipped::{Fault, Reason};
 use super::trace::{NUM_SAMPLES, Trace, TracePoint};
-use super::{Loaded, Request, shards};
+use super::{Loaded, Request};
 use crate::data::sample::{LocatedSpan, Row, Sample, Task};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::geometry::{BoundingBox, Point};
-
-/// Lines that are parsed at a time, on all cores. Memory stays bounded: a line has some 20 kB.
-const LINES_AT_A_TIME: usize = 1024;
 
 /// A line of the file; fields that are not used are left out.
 #[derive(Debug, Deserialize)]
@@ -58,7 +53,7 @@ impl Narrative {
     /// What it teaches.
     fn rows(self, task: Task) -> Vec<Row> {
         if task != Task::Describe {
-            return vec![Row { locations: self.locations, ..Row::of_image(self.caption) }];
+            return vec![self.row()];
         }
         let of_utterance = |location: LocatedSpan| {
             let text = self.caption.get(location.span.clone()?)?.trim_matches(NOT_SAID);
@@ -68,6 +63,11 @@ impl Narrative {
         };
         self.locations.into_iter().filter_map(of_utterance).collect()
     }
+
+    /// The whole narrative.
+    fn row(self) -> Row {
+        Row { locations: self.locations, ..Row::of_image(self.caption) }
+    }
 }
 
 /// What may stand around the words of an utterance in a caption.
@@ -76,136 +76,22 @@ const NOT_SAID: [char; 5] = [' ', '.', ',', ';', ':'];
 /// What a line is about, and what there is of it.
 type Parsed = (Option<Id>, Result<Narrative, Fault>);
 
-/// Reads the narratives of the images in the folder `request.images`. To describe, every utterance is a
-/// row with its trace.
+/// Reads the narratives of the images in the folder `request.images`, all of them into memory. To
+/// describe, every utterance is a row with its trace.
 pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
     let trace_points = if task == Task::Describe { NUM_SAMPLES } else { request.trace_points };
-    let mut gathered = Gathered::new(task, request, ImageFolder::open(request.images)?);
-    for path in shards::files(request.annotations)? {
-        read_file(&path, trace_points, &mut gathered)?;
-    }
-    let Gathered { samples, skipped, num_records, .. } = gathered;
+    let request = Request { trace_points, ..*request };
+    let Indexed { index, skipped, num_records } = NarrativeIndex::open(task, &request)?;
+    let images = (0..index.len()).into_par_iter();
+    let samples: Vec<Result<Sample>> = images.map(|image| index.sample_for(task, image)).collect();
+    let samples = samples.into_iter().collect::<Result<_>>()?;
     Ok(Loaded { samples, skipped, num_records, ..Loaded::default() })
-}
-
-fn read_file(path: &Path, trace_points: usize, gathered: &mut Gathered) -> Result<()> {
-    let file = File::open(path).map_err(Error::io("open", path))?;
-    let mut lines = NumberedLines { reader: BufReader::new(file), line: 0 };
-    loop {
-        let chunk = lines.next_chunk().map_err(Error::io("read", path))?;
-        if chunk.is_empty() {
-            return Ok(());
-        }
-        let parsed: Vec<_> = chunk
-            .into_par_iter()
-            .map(|(line, bytes)| (line, parse(&bytes, trace_points)))
-            .collect();
-        for (line, narrative) in parsed {
-            gathered.add(path, line, narrative);
-        }
-    }
-}
-
-/// The lines of a file with their numbers from 1.
-struct NumberedLines<R> {
-    reader: R,
-    line: usize,
-}
-
-impl<R: BufRead> NumberedLines<R> {
-    /// The next lines that are not blank; none at the end of the file.
-    fn next_chunk(&mut self) -> std::io::Result<Vec<(usize, Vec<u8>)>> {
-        let mut chunk = Vec::new();
-        while chunk.len() < LINES_AT_A_TIME {
-            let mut bytes = Vec::new();
-            if self.reader.read_until(b'\n', &mut bytes)? == 0 {
-                break;
-            }
-            self.line += 1;
-            if self.line == 1 {
-                record::remove_byte_order_mark(&mut bytes);
-            }
-            if !bytes.trim_ascii().is_empty() {
-                chunk.push((self.line, bytes));
-            }
-        }
-        Ok(chunk)
-    }
-}
-
-/// Samples by image, in the order of the files.
-struct Gathered {
-    task: Task,
-    folder: ImageFolder,
-    samples: Vec<Sample>,
-    /// Where each image's sample is.
-    sample_of: HashMap<Id, usize>,
-    /// Image, annotator and caption of the narratives so far. (Several people narrate an image, and
-    /// one may do so again; in the same words it is a copy of the line.)
-    seen: HashSet<(Id, Option<Id>, String)>,
-    skipped: Skipped,
-    /// Lines, usable or not.
-    num_records: usize,
-}
-
-impl Gathered {
-    fn new(task: Task, request: &Request<'_>, folder: ImageFolder) -> Self {
-        Self {
-            task,
-            folder,
-            samples: Vec::new(),
-            sample_of: HashMap::new(),
-            seen: HashSet::new(),
-            skipped: Skipped::keeping(request.examples),
-            num_records: 0,
-        }
-    }
-
-    fn add(&mut self, path: &Path, line: usize, (image_id, narrative): Parsed) {
-        self.num_records += 1;
-        let place = Place::Line { path, line, id: image_id.as_ref() };
-        match narrative.and_then(|narrative| self.add_narrative(narrative)) {
-            Ok(notes) => notes.into_iter().for_each(|note| self.skipped.note(place, note)),
-            Err(fault) => self.skipped.add(place, fault),
-        }
-    }
-
-    /// Adds a narrative, and gives back what is to be noted about it.
-    fn add_narrative(&mut self, mut narrative: Narrative) -> Result<Vec<Fault>, Fault> {
-        let Narrative { image_id, annotator_id, caption, .. } = &narrative;
-        let image_id = image_id.clone();
-        let identity = (image_id.clone(), annotator_id.clone(), caption.clone());
-        if self.seen.contains(&identity) {
-            let message = format!("the narrative of image {image_id} stands above already");
-            return Err(Fault::new(Reason::Duplicate, message));
-        }
-        let notes = std::mem::take(&mut narrative.notes);
-        let rows = narrative.rows(self.task);
-        if rows.is_empty() {
-            let message = "no utterance stands in the caption";
-            return Err(Fault::new(Reason::NoUtterance, message));
-        }
-        let index = match self.sample_of.get(&image_id) {
-            Some(&index) => index,
-            None => {
-                let image = self.folder.find_below(&file_names(&image_id))?.into();
-                let (task, rows) = (self.task, Vec::new());
-                self.samples.push(Sample { image, image_id: image_id.to_string(), task, rows });
-                self.sample_of.insert(image_id, self.samples.len() - 1);
-                self.samples.len() - 1
-            }
-        };
-        self.samples[index].rows.extend(rows);
-        self.seen.insert(identity);
-        Ok(notes)
-    }
 }
 
 /// What the file of an image may be called: COCO's twelve digits where the id is a number, else the
 /// id as it is (Open Images, Flickr30k, ADE20K).
-fn file_names(id: &Id) -> Vec<String> {
-    let id = id.to_string();
-    let mut stems = vec![id.clone()];
+fn file_names(id: &str) -> Vec<String> {
+    let mut stems = vec![id.to_string()];
     if id.bytes().all(|byte| byte.is_ascii_digit()) {
         stems.insert(0, format!("{id:0>12}"));
     }

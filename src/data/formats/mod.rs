@@ -30,14 +30,18 @@ mod visual_genome_regions;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use coco_instances::{Instance, InstanceImage, Instances, decode_mask, read_instances};
+use localized_narratives::Indexed;
+pub use localized_narratives::NarrativeIndex;
 pub use skipped::{Example, Reason, Skipped};
 
 use super::sample::{Sample, Task};
+use super::samples::Samples;
 use crate::error::{Error, Result};
 
 /// How annotations are written.
@@ -270,6 +274,29 @@ pub fn read_expressions_with_masks(format: Format, request: &Request<'_>) -> Res
     let num_samples = loaded.samples.len();
     loaded.skipped.check_some_left(request.annotations, num_samples, format.record())?;
     Ok(loaded)
+}
+
+/// What a reader found, with what it need not hold in memory left in the file.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// One per image, with at least one row each, in the order of the file.
+    pub samples: Samples,
+    /// What was left out.
+    pub skipped: Skipped,
+}
+
+/// As [`read`], with narratives left in their file until they are asked for.
+///
+/// # Errors
+/// As [`read`].
+pub fn open(format: Format, task: Task, request: &Request<'_>) -> Result<Opened> {
+    if format == Format::LocalizedNarratives && task == Task::Narrate {
+        let Indexed { index, skipped, .. } = NarrativeIndex::open(task, request)?;
+        skipped.check_some_left(request.annotations, index.len(), format.record())?;
+        return Ok(Opened { samples: Samples::Narratives(Arc::new(index)), skipped });
+    }
+    let Loaded { samples, skipped, .. } = read(format, task, request)?;
+    Ok(Opened { samples: samples.into(), skipped })
 }
 
 #[cfg(test)]

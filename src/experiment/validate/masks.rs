@@ -78,6 +78,8 @@ mod tests {
             max_context_tokens: 8,
             splits: Default::default(),
             masks: true,
+            decoding: Default::default(),
+            augmentation: Default::default(),
         };
         let mut experiment = Experiment::default();
         experiment.data.sources.push(source);

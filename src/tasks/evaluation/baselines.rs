@@ -1,11 +1,13 @@
 //! Trivial answers, taken from the training split: what a model must beat to have learnt to look.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
-use super::mean_mask::MeanMask;
-use crate::data::sample::Task;
+use super::mean_mask::{MaskCounts, MeanMask};
+use crate::data::sample::{Row, Task};
 use crate::data::shapes::attributes::words_of;
 use crate::data::source::Source;
+use crate::error::Result;
 use crate::geometry::BoundingBox;
 use crate::metrics::dense_captions::Detection;
 
@@ -45,7 +47,9 @@ pub struct TrivialDetections {
 
 impl TrivialDetections {
     fn of(regions: &[BoundingBox], caption: Option<&str>) -> Option<Self> {
-        let mean = mean_box(regions.iter().copied())?;
+        let mut mean = MeanBox::default();
+        regions.iter().for_each(|region| mean.add(*region));
+        let mean = mean.mean()?;
         let (columns, rows) = (positions(mean.width())?, positions(mean.height())?);
         let scored = |x: f32, y: f32| {
             let one = BoundingBox::from_xywh(x, y, mean.width(), mean.height());
@@ -80,49 +84,112 @@ fn positions(size: f32) -> Option<Vec<f32>> {
 
 impl Baselines {
     /// Baselines of the sources of the training split.
-    pub fn of(train: &[Source]) -> Self {
-        let rows = |task: Task| {
-            let sources = train.iter().filter(move |source| source.task() == task);
-            sources.flat_map(|source| &source.samples).flat_map(|sample| &sample.rows)
-        };
-        let words: Vec<_> = rows(Task::Describe).map(|row| words_of(&row.text)).collect();
-        let detected = rows(Task::Detect).map(|row| row.region.unwrap_or(BoundingBox::UNIT));
-        let detected: Vec<BoundingBox> = detected.collect();
-        let locations = rows(Task::Narrate).flat_map(|row| &row.locations);
-        let texts = |task| rows(task).map(|row| row.text.as_str());
-        Self {
-            region: mean_box(rows(Task::Locate).map(|row| row.region.unwrap_or(BoundingBox::UNIT))),
-            mask: MeanMask::of(rows(Task::Locate).filter_map(|row| row.mask.as_ref())),
-            utterance: mean_box(locations.map(|location| location.bounds)),
-            narrative: most_frequent(texts(Task::Narrate)).map(str::to_string),
-            caption: most_frequent(texts(Task::Describe)).map(str::to_string),
-            attributes: [0, 1, 2, 3]
-                .map(|attribute| most_frequent(words.iter().filter_map(|words| words[attribute]))),
-            detections: TrivialDetections::of(&detected, most_frequent(texts(Task::Detect))),
+    ///
+    /// # Errors
+    /// What [`Samples::get`](crate::data::samples::Samples::get) finds.
+    pub fn of(train: &[Source]) -> Result<Self> {
+        let mut seen = Seen::default();
+        for source in train {
+            for sample in source.samples.iter() {
+                sample?.rows.iter().for_each(|row| seen.add(source.task(), row));
+            }
+        }
+        let detected_caption = seen.detected_captions.answer();
+        Ok(Self {
+            region: seen.regions.mean(),
+            mask: seen.masks.mean(),
+            utterance: seen.utterances.mean(),
+            narrative: seen.narratives.answer(),
+            caption: seen.captions.answer(),
+            attributes: seen.attributes.map(MostFrequent::answer),
+            detections: TrivialDetections::of(&seen.detected, detected_caption.as_deref()),
+        })
+    }
+}
+
+/// What the rows of the training split had so far.
+#[derive(Default)]
+struct Seen {
+    regions: MeanBox,
+    masks: MaskCounts,
+    utterances: MeanBox,
+    narratives: MostFrequent<String>,
+    captions: MostFrequent<String>,
+    attributes: [MostFrequent<&'static str>; 4],
+    detected: Vec<BoundingBox>,
+    detected_captions: MostFrequent<String>,
+}
+
+impl Seen {
+    fn add(&mut self, task: Task, row: &Row) {
+        let region = row.region.unwrap_or(BoundingBox::UNIT);
+        match task {
+            Task::Locate => {
+                self.regions.add(region);
+                row.mask.iter().for_each(|mask| self.masks.add(mask));
+            }
+            Task::Narrate => {
+                row.locations.iter().for_each(|place| self.utterances.add(place.bounds));
+                self.narratives.add(row.text.clone());
+            }
+            Task::Describe => {
+                for (counts, word) in self.attributes.iter_mut().zip(words_of(&row.text)) {
+                    word.into_iter().for_each(|word| counts.add(word));
+                }
+                self.captions.add(row.text.clone());
+            }
+            Task::Detect => {
+                self.detected.push(region);
+                self.detected_captions.add(row.text.clone());
+            }
         }
     }
 }
 
-fn mean_box(boxes: impl Iterator<Item = BoundingBox>) -> Option<BoundingBox> {
-    let (mut sum, mut count) = ([0.0_f64; 4], 0_usize);
-    for bounds in boxes {
-        for (sum, value) in sum.iter_mut().zip(bounds.to_array()) {
+/// The mean of boxes.
+#[derive(Debug, Default)]
+struct MeanBox {
+    sum: [f64; 4],
+    count: usize,
+}
+
+impl MeanBox {
+    fn add(&mut self, bounds: BoundingBox) {
+        for (sum, value) in self.sum.iter_mut().zip(bounds.to_array()) {
             *sum += f64::from(value);
         }
-        count += 1;
+        self.count += 1;
     }
-    let [x0, y0, x1, y1] = sum.map(|sum| (sum / count as f64) as f32);
-    (count > 0).then(|| BoundingBox::new(x0, y0, x1, y1))
+
+    fn mean(&self) -> Option<BoundingBox> {
+        let [x0, y0, x1, y1] = self.sum.map(|sum| (sum / self.count as f64) as f32);
+        (self.count > 0).then(|| BoundingBox::new(x0, y0, x1, y1))
+    }
 }
 
-/// The text that comes most often, the first to come among equals.
-fn most_frequent<'a>(texts: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // Text → how often, and minus its first position, so that the largest is the answer.
-    let mut counts: HashMap<&str, (usize, isize)> = HashMap::new();
-    for (text, position) in texts.zip(0_isize..) {
-        counts.entry(text).or_insert((0, -position)).0 += 1;
+/// What comes most often, the first to come among equals.
+#[derive(Debug)]
+struct MostFrequent<T> {
+    /// How often, and minus the first position, so that the largest is the answer.
+    counts: HashMap<T, (usize, isize)>,
+    position: isize,
+}
+
+impl<T> Default for MostFrequent<T> {
+    fn default() -> Self {
+        Self { counts: HashMap::new(), position: 0 }
     }
-    counts.into_iter().max_by_key(|(_, rank)| *rank).map(|(text, _)| text)
+}
+
+impl<T: Eq + Hash> MostFrequent<T> {
+    fn add(&mut self, value: T) {
+        self.counts.entry(value).or_insert((0, -self.position)).0 += 1;
+        self.position += 1;
+    }
+
+    fn answer(self) -> Option<T> {
+        self.counts.into_iter().max_by_key(|(_, rank)| *rank).map(|(value, _)| value)
+    }
 }
 
 #[cfg(test)]
@@ -152,12 +219,21 @@ mod tests {
 
     #[test]
     fn the_mean_box_and_the_most_frequent_text_by_hand() {
+        let mean = |boxes: &[BoundingBox]| {
+            let mut mean = MeanBox::default();
+            boxes.iter().for_each(|bounds| mean.add(*bounds));
+            mean.mean()
+        };
         let boxes = [BoundingBox::new(0.0, 0.0, 0.5, 1.0), BoundingBox::new(0.5, 0.25, 1.0, 0.75)];
-        let mean = BoundingBox::new(0.25, 0.125, 0.75, 0.875);
-        assert_eq!(mean_box(boxes.into_iter()), Some(mean));
-        assert_eq!(mean_box(std::iter::empty()), None);
-        assert_eq!(most_frequent(["b", "a", "a", "c", "b"].into_iter()), Some("b"));
-        assert_eq!(most_frequent(["b", "a", "a"].into_iter()), Some("a"));
-        assert_eq!(most_frequent(std::iter::empty()), None);
+        assert_eq!(mean(&boxes), Some(BoundingBox::new(0.25, 0.125, 0.75, 0.875)));
+        assert_eq!(mean(&[]), None);
+        let most_frequent = |texts: &[&'static str]| {
+            let mut counts = MostFrequent::default();
+            texts.iter().for_each(|text| counts.add(*text));
+            counts.answer()
+        };
+        assert_eq!(most_frequent(&["b", "a", "a", "c", "b"]), Some("b"));
+        assert_eq!(most_frequent(&["b", "a", "a"]), Some("a"));
+        assert_eq!(most_frequent(&[]), None);
     }
 }

@@ -6,7 +6,7 @@ use crate::geometry::mask::Mask;
 const SIDE: usize = 64;
 /// Masks that are averaged, the first of the training split: a mean of more is the same, and masks of
 /// large images take a while to decode.
-const MOST_MASKS: usize = 5_000;
+const MOST_MASKS: u32 = 5_000;
 
 /// The pixels that most often belong to an object, as many as an object has on average.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,19 +18,9 @@ pub struct MeanMask {
 impl MeanMask {
     /// Of the masks of the training split; `None` of none.
     pub fn of<'a>(masks: impl Iterator<Item = &'a Mask>) -> Option<Self> {
-        let mut counts = vec![0_u32; SIDE * SIDE];
-        let mut num_masks = 0_u32;
-        for mask in masks.take(MOST_MASKS) {
-            let [width, height] = [mask.width(), mask.height()].map(|side| side as usize);
-            let pixels = mask.pixels();
-            for (cell, count) in counts.iter_mut().enumerate() {
-                let (x, y) = (cell % SIDE, cell / SIDE);
-                let at = nearest(y, SIDE, height) * width + nearest(x, SIDE, width);
-                *count += u32::from(pixels.get(at).copied().unwrap_or(false));
-            }
-            num_masks += 1;
-        }
-        (num_masks > 0).then(|| Self::of_counts(&counts, num_masks))
+        let mut counts = MaskCounts::default();
+        masks.take(MOST_MASKS as usize).for_each(|mask| counts.add(mask));
+        counts.mean()
     }
 
     /// The cells that the most of `num_masks` masks have, the first among equals.
@@ -61,6 +51,41 @@ impl MeanMask {
         let pixels: Vec<bool> =
             places.map(|at| self.inside.get(at).copied().unwrap_or(false)).collect();
         Mask::from_pixels(&pixels, width, height)
+    }
+}
+
+/// How often each cell of the image was inside a mask.
+#[derive(Debug, Clone)]
+pub struct MaskCounts {
+    counts: Vec<u32>,
+    num_masks: u32,
+}
+
+impl Default for MaskCounts {
+    fn default() -> Self {
+        Self { counts: vec![0; SIDE * SIDE], num_masks: 0 }
+    }
+}
+
+impl MaskCounts {
+    /// Adds a mask; nothing where there are enough.
+    pub fn add(&mut self, mask: &Mask) {
+        if self.num_masks >= MOST_MASKS {
+            return;
+        }
+        let [width, height] = [mask.width(), mask.height()].map(|side| side as usize);
+        let pixels = mask.pixels();
+        for (cell, count) in self.counts.iter_mut().enumerate() {
+            let (x, y) = (cell % SIDE, cell / SIDE);
+            let at = nearest(y, SIDE, height) * width + nearest(x, SIDE, width);
+            *count += u32::from(pixels.get(at).copied().unwrap_or(false));
+        }
+        self.num_masks += 1;
+    }
+
+    /// The trivial mask; `None` where there was none.
+    pub fn mean(&self) -> Option<MeanMask> {
+        (self.num_masks > 0).then(|| MeanMask::of_counts(&self.counts, self.num_masks))
     }
 }
 

@@ -193,13 +193,14 @@ fn batches_do_not_change_the_scores() {
 #[test]
 fn what_was_not_scored_is_said() {
     let outcome = evaluate(&EvaluationConfig { max_images: 1, ..Default::default() }, |all| {
-        for sample in &mut all[0].samples {
+        let [narrate, describe, locate] = all.as_mut_slice() else { unreachable!() };
+        for sample in narrate.samples.loaded_mut() {
             sample.rows.iter_mut().for_each(|row| row.locations.clear());
         }
-        for sample in &mut all[1].samples {
+        for sample in describe.samples.loaded_mut() {
             sample.rows.iter_mut().for_each(|row| row.text = "a thing".into());
         }
-        all[2].samples[0].rows[0].text = " ".into();
+        locate.samples.loaded_mut()[0].rows[0].text = " ".into();
     });
     let tasks = &outcome.evaluation["test"];
     let metrics = |task: &str| tasks[task].keys().map(String::as_str).collect::<Vec<_>>();

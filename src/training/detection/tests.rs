@@ -42,6 +42,7 @@ fn batch(boxes: &[&[[f32; 4]]]) -> HostBatch {
         task: Task::Detect,
         dims,
         images: (0..boxes.len() * 3 * SIDE * SIDE).map(pixel).collect(),
+        features: None,
         sizes: vec![SIDE as f32; 2 * boxes.len()],
         prompt_boxes: vec![],
         prompt_traces: vec![],

@@ -52,6 +52,7 @@ fn batch() -> HostBatch {
         task: Task::Locate,
         dims,
         images: (0..3 * 64).map(|i| (i * 7 % 256) as f32).collect(),
+        features: None,
         sizes: vec![8.0, 6.0],
         prompt_boxes: vec![0.0, 0.0, 8.0, 6.0],
         prompt_traces: vec![],

@@ -4,7 +4,9 @@ use super::super::Format;
 use super::super::testing::{Folder, assert_skipped};
 use super::*;
 use crate::data::alignment::Alignment;
+use crate::data::sample::{Sample, Task};
 use crate::data::token_points::in_pixels;
+use crate::error::Error;
 
 const IMAGES: [&str; 2] = ["000000000007.png", "000000000008.jpg"];
 
@@ -146,11 +148,11 @@ fn a_file_with_no_usable_line_is_an_error_with_the_reasons_and_the_first_line() 
 
 #[test]
 fn image_files_are_found_by_number_and_by_name() {
-    assert_eq!(file_names(&Id::Number(139))[0], "000000000139.jpg");
-    assert_eq!(file_names(&Id::Number(139))[3..5], ["139.jpg", "139.png"]);
-    let names = file_names(&Id::Text("ADE_train_00000001".to_string()));
+    assert_eq!(file_names("139")[0], "000000000139.jpg");
+    assert_eq!(file_names("139")[3..5], ["139.jpg", "139.png"]);
+    let names = file_names("ADE_train_00000001");
     assert_eq!(names[0], "ADE_train_00000001.jpg");
-    assert_eq!(file_names(&Id::Text("1000092795".to_string()))[3], "1000092795.jpg");
+    assert_eq!(file_names("1000092795")[3], "1000092795.jpg");
 }
 
 /// Vectors from the reference (`tests/golden/localized_narratives/README.md`).
