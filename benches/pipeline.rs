@@ -47,10 +47,10 @@ impl Pipeline {
         let captions = std::fs::read_to_string(folder.join("captions.json"))?;
         let captions: Vec<(String, String)> = serde_json::from_str(&captions)?;
         let samples = captions.into_iter().map(|(name, text)| Sample {
-            image: folder.join(&name),
+            image: folder.join(&name).into(),
             image_id: name,
             task: Task::Describe,
-            rows: vec![Row { text, locations: Vec::new(), region: None }],
+            rows: vec![Row::of_image(text)],
         });
         let config: SourceConfig = serde_json::from_value(serde_json::json!({
             "task": "describe",
