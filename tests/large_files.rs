@@ -1,4 +1,4 @@
-//! Two million narratives. Takes minutes and 4 GB of disk, so it runs only when it is asked for:
+//! Two million narratives. Takes minutes and 6 GB of disk, so it runs only when it is asked for:
 //!
 //!     cargo test --release --test large_files -- --ignored --nocapture
 #![allow(clippy::unwrap_used)]
@@ -65,9 +65,18 @@ fn memory(key: &str) -> u64 {
     line.trim_start_matches(':').split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
 }
 
+/// Seconds of processor time so far, of all threads; the kernel counts hundredths.
+fn processor_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let ticks = |at: usize| fields.split_whitespace().nth(at).unwrap().parse::<f64>().unwrap();
+    // Fields 14 and 15, user and system, counted from 1; the first two are before the bracket.
+    (ticks(11) + ticks(12)) / 100.0
+}
+
 #[cfg(target_os = "linux")]
 #[test]
-#[ignore = "takes minutes and 4 GB of disk"]
+#[ignore = "takes minutes and 6 GB of disk"]
 fn two_million_narratives_open_in_half_a_minute_and_two_gibibytes_and_an_epoch_takes_no_more() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (annotations, images) =
@@ -78,7 +87,7 @@ fn two_million_narratives_open_in_half_a_minute_and_two_gibibytes_and_an_epoch_t
     }
     write_narratives(&annotations);
     let size = fs::metadata(&annotations).unwrap().len();
-    let before = memory("VmHWM");
+    let (before, processor) = (memory("VmHWM"), processor_seconds());
 
     let begun = Instant::now();
     let request = Request::new(&annotations, &images);
@@ -86,9 +95,10 @@ fn two_million_narratives_open_in_half_a_minute_and_two_gibibytes_and_an_epoch_t
     let taken = begun.elapsed();
     let (held, peak) = (memory("VmRSS"), memory("VmHWM"));
     println!(
-        "{NARRATIVES} narratives, {:.2} GB: {:.1} s ({:.0} MB/s), {} MB at most, {} MB held (before: {} MB)",
+        "{NARRATIVES} narratives, {:.2} GB: {:.1} s ({:.1} s of processor time; {:.0} MB/s), {} MB at most, {} MB held (before: {} MB)",
         size as f64 / 1e9,
         taken.as_secs_f64(),
+        processor_seconds() - processor,
         size as f64 / 1e6 / taken.as_secs_f64(),
         peak >> 20,
         held >> 20,
@@ -97,7 +107,6 @@ fn two_million_narratives_open_in_half_a_minute_and_two_gibibytes_and_an_epoch_t
     assert!(opened.skipped.is_empty(), "{}", opened.skipped);
     let samples = opened.samples;
     assert_eq!((samples.len(), samples.num_rows(0)), (IMAGES, NARRATIVES / IMAGES));
-    assert!(taken < Duration::from_secs(30), "{taken:?}");
     assert!(peak < 2 * GIB, "{peak}");
 
     // The same time at the beginning and at the end of the file: a seek, not a search.
@@ -126,4 +135,6 @@ fn two_million_narratives_open_in_half_a_minute_and_two_gibibytes_and_an_epoch_t
     println!("an epoch of {count}: {:?}, {} MB held", begun.elapsed(), after >> 20);
     assert_eq!(count, NARRATIVES);
     assert!(after < held + (64 << 20), "{held} {after}");
+    // Last, as the clock also counts what other programs do.
+    assert!(taken < Duration::from_secs(30), "{taken:?}");
 }

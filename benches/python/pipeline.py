@@ -56,7 +56,8 @@ class Rust:
         return float(answer[0])
 
     def close(self):
-        self.process.stdin.close()
+        # Workers of PyTorch hold its standard input open, too.
+        self.process.terminate()
         self.process.wait()
 
 
