@@ -164,7 +164,7 @@ mod tests {
             "name = 's'\nexperiment = 'experiments/quickstart.toml'\nseeds = [1, 2]\n",
         );
         let plan = sweep.map(|sweep| plan(&sweep, std::path::Path::new("no/such/place")));
-        let Ok(Ok(plan)) = plan else { panic!("no plan") };
+        let Ok(Ok(plan)) = plan else { unreachable!("no plan") };
         let failed = BTreeMap::from([(1, "was killed".to_string())]);
         let missing = missing(&plan, &Outcome { stopped: false, failed }).unwrap_or_default();
         assert_eq!(missing, ["as it is, seed 1: not finished", "as it is, seed 2: was killed"]);
