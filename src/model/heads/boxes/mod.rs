@@ -7,7 +7,7 @@
 //! | [`head`] | at every cell: is an object's centre here, how far are its edges |
 //! | [`targets`] | what the head should have said |
 //! | [`proposals`], [`nms`] | the surest boxes, without those that say the same |
-//! | [`roi_align`] | the features under a box |
+//! | [`roi_align`], `roi_groups` | the features under a box, and boxes that are looked at together |
 //! | [`roi_head`] | the second look at a box |
 //! | [`rescoring`] | boxes ranked with their captions |
 //! | [`box_coding`], [`matching`] | corrections of boxes; which annotated box a box stands for |
@@ -21,6 +21,7 @@ pub mod proposals;
 pub mod pyramid;
 pub mod rescoring;
 pub mod roi_align;
+mod roi_groups;
 pub mod roi_head;
 mod settings;
 pub mod targets;
