@@ -135,6 +135,11 @@ impl BoxDecoder {
     /// The boxes of every image, in pixels of the canvas, by falling score; always
     /// `detections.count`, of which those with a score of 0 or below are none.
     ///
+    /// Values leave the device twice: after the first stage and after the second. Which boxes are
+    /// suppressed, and where the second looks, is decided on the host in between; one read would need all
+    /// `candidates` to go through the second stage (about four times the work with the paper's numbers) and
+    /// RoIAlign's weights to be formed on the device, without groups of boxes.
+    ///
     /// # Shapes
     /// - `map`: `[B, D, H, W]`, the image encoder's
     pub fn detect(&self, map: Tensor<4>) -> Vec<Vec<Detection>> {
