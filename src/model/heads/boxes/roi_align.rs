@@ -5,7 +5,7 @@
 //! the samples of a bin are one small matrix for rows and one for columns: two matrix products, and
 //! gradients reach the features through them. Boxes are given on the host and have no gradient.
 //!
-//! A box needs few cells of a large map. [`super::roi_groups`] therefore puts boxes that lie close
+//! A box needs few cells of a large map. `roi_groups` therefore puts boxes that lie close
 //! together into groups, and the products of a group are over the cells around it alone.
 
 use std::ops::Range;
