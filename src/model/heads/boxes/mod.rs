@@ -7,7 +7,7 @@
 //! | [`head`] | at every cell: is an object's centre here, how far are its edges |
 //! | [`targets`] | what the head should have said |
 //! | [`proposals`], [`nms`] | the surest boxes, without those that say the same |
-//! | [`roi_align`] | the features under a box |
+//! | [`roi_align`], `roi_groups` | the features under a box, and boxes that are looked at together |
 //! | [`roi_head`] | the second look at a box |
 //! | [`rescoring`] | boxes ranked with their captions |
 //! | [`box_coding`], [`matching`] | corrections of boxes; which annotated box a box stands for |
@@ -21,6 +21,7 @@ pub mod proposals;
 pub mod pyramid;
 pub mod rescoring;
 pub mod roi_align;
+mod roi_groups;
 pub mod roi_head;
 mod settings;
 pub mod targets;
@@ -133,6 +134,11 @@ impl BoxDecoder {
 
     /// The boxes of every image, in pixels of the canvas, by falling score; always
     /// `detections.count`, of which those with a score of 0 or below are none.
+    ///
+    /// Values leave the device twice: after the first stage and after the second. Which boxes are
+    /// suppressed, and where the second looks, is decided on the host in between; one read would need all
+    /// `candidates` to go through the second stage (about four times the work with the paper's numbers) and
+    /// RoIAlign's weights to be formed on the device, without groups of boxes.
     ///
     /// # Shapes
     /// - `map`: `[B, D, H, W]`, the image encoder's

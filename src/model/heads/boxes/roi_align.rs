@@ -4,9 +4,15 @@
 //! The sample points of a box form a grid along the axes, so that bilinear sampling and the mean over
 //! the samples of a bin are one small matrix for rows and one for columns: two matrix products, and
 //! gradients reach the features through them. Boxes are given on the host and have no gradient.
+//!
+//! A box needs few cells of a large map. `roi_groups` therefore puts boxes that lie close
+//! together into groups, and the products of a group are over the cells around it alone.
+
+use std::ops::Range;
 
 use burn::tensor::{Int, Tensor, TensorData};
 
+use super::roi_groups::{Member, Sizes, Window, groups};
 use crate::geometry::BoundingBox;
 
 /// Side of a box, in pixels, that level 4 is for: that of ImageNet's pictures (Lin et al., *Feature
@@ -63,26 +69,23 @@ pub fn roi_align(maps: &[Tensor<4>], regions: &[Vec<Region>], grid: Grid) -> Ten
     let mut places = vec![vec![0; rows]; batch];
     let mut offset = 0;
     for (index, map) in maps.iter().enumerate() {
-        let of_map: Vec<Vec<usize>> = regions
-            .iter()
-            .map(|regions| (0..rows).filter(|&row| regions[row].map == index).collect())
-            .collect();
-        let most = of_map.iter().map(Vec::len).max().unwrap_or(0);
-        if most == 0 {
+        let [_, _, height, width] = map.dims();
+        let sizes = Sizes { batch, map: [height, width], channels, grid };
+        let groups = groups(regions, index, sizes);
+        if groups.is_empty() {
             continue;
         }
-        for (image, rows) in of_map.iter().enumerate() {
-            for (place, &row) in rows.iter().enumerate() {
-                places[image][row] = offset + place;
+        let map = map.clone().permute([0, 2, 3, 1]).reshape([batch, height, width * channels]);
+        for group in groups {
+            let mut boxes = vec![Vec::new(); batch];
+            for &Member { image, row, .. } in &group.members {
+                places[image][row] = offset + boxes[image].len();
+                boxes[image].push(regions[image][row].bounding_box);
             }
+            let of_group = pool(map.clone(), &boxes, group.window, sizes);
+            offset += of_group.dims()[1];
+            pooled.push(of_group);
         }
-        let boxes: Vec<Vec<BoundingBox>> = of_map
-            .iter()
-            .zip(regions)
-            .map(|(rows, regions)| rows.iter().map(|&row| regions[row].bounding_box).collect())
-            .collect();
-        pooled.push(pool(map.clone(), &boxes, most, grid));
-        offset += most;
     }
     if pooled.is_empty() {
         return Tensor::zeros([batch, rows, side, side, channels], &device);
@@ -96,50 +99,56 @@ pub fn roi_align(maps: &[Tensor<4>], regions: &[Vec<Region>], grid: Grid) -> Ten
     pooled.select(0, places).reshape([batch, rows, side, side, channels])
 }
 
-/// `[B, D, H, W]` and up to `most` boxes per image → `[B, most, side, side, D]`, zeros where an image
-/// has fewer.
-fn pool(map: Tensor<4>, boxes: &[Vec<BoundingBox>], most: usize, grid: Grid) -> Tensor<5> {
-    let side = grid.side;
-    let [batch, channels, height, width] = map.dims();
+/// `[B, H, W * D]` and boxes of each image within a window of the map → `[B, N, side, side, D]`, where
+/// `N` is the number of boxes of the image with most; zeros where an image has fewer.
+fn pool(map: Tensor<3>, boxes: &[Vec<BoundingBox>], window: Window, sizes: Sizes) -> Tensor<5> {
+    let Sizes { batch, channels, grid, .. } = sizes;
+    let (side, most) = (grid.side, boxes.iter().map(Vec::len).max().unwrap_or(0));
     let device = map.device();
-    let weights = |length: usize, extent: fn(BoundingBox) -> [f32; 2]| {
-        let mut weights = Vec::with_capacity(batch * most * side * length);
-        for boxes in boxes {
-            for one in boxes {
-                weights.extend(axis_weights(extent(*one), length, grid));
+    let [height, width] = window.size();
+    let weights = |axis: usize, extent: fn(BoundingBox) -> [f32; 2]| {
+        let cells = window.start[axis]..window.end[axis];
+        let of_box = side * cells.len();
+        let mut weights = vec![0.0; batch * most * of_box];
+        for (boxes, weights) in boxes.iter().zip(weights.chunks_exact_mut(most * of_box)) {
+            for (one, weights) in boxes.iter().zip(weights.chunks_exact_mut(of_box)) {
+                axis_weights(extent(*one), cells.clone(), grid, weights);
             }
-            weights.resize(weights.len() + (most - boxes.len()) * side * length, 0.0);
         }
         Tensor::<1>::from_data(weights.as_slice(), &device)
     };
-    let rows = weights(height, |one| [one.y0, one.y1]).reshape([batch, most * side, height]);
-    let columns = weights(width, |one| [one.x0, one.x1]).reshape([batch * most, 1, side, width]);
-    let map = map.permute([0, 2, 3, 1]).reshape([batch, height, width * channels]);
+    let rows = weights(0, |one| [one.y0, one.y1]).reshape([batch, most * side, height]);
+    let columns = weights(1, |one| [one.x0, one.x1]).reshape([batch * most, 1, side, width]);
+    let [top, left] = window.start;
+    let map = map.narrow(1, top, height).narrow(2, left * channels, width * channels);
     let by_rows = rows.matmul(map).reshape([batch * most, side, width, channels]);
     // The same columns for every row of a box.
     let columns = columns.expand([batch * most, side, side, width]);
     columns.matmul(by_rows).reshape([batch, most, side, side, channels])
 }
 
-/// How much each of `length` cells counts in each bin between two places on an axis: `side × length`.
-/// The centre of cell `i` is at `i + 0.5`.
-fn axis_weights([start, end]: [f32; 2], length: usize, grid: Grid) -> Vec<f32> {
-    let Grid { side, samples } = grid;
-    let mut weights = vec![0.0; side * length];
-    let bin = (end - start) / side as f32;
-    for (index, weights) in weights.chunks_mut(length).enumerate() {
-        for sample in 0..samples {
-            let within = (sample as f32 + 0.5) / samples as f32;
-            let place = start + (index as f32 + within) * bin - 0.5;
+/// Where a sample point of a bin is on an axis on which the centre of cell `i` is at `i`.
+pub(super) fn sample_place(extent: [f32; 2], bin: usize, sample: usize, grid: Grid) -> f32 {
+    let [start, end] = extent;
+    let within = (sample as f32 + 0.5) / grid.samples as f32;
+    start + (bin as f32 + within) * ((end - start) / grid.side as f32) - 0.5
+}
+
+/// How much each of `cells` counts in each bin between two places on an axis: `side × cells`, added to
+/// `weights`. The centre of cell `i` is at `i + 0.5`.
+fn axis_weights(extent: [f32; 2], cells: Range<usize>, grid: Grid, weights: &mut [f32]) {
+    let first = cells.start as f32;
+    for (bin, weights) in weights.chunks_exact_mut(cells.len()).enumerate() {
+        for sample in 0..grid.samples {
+            let place = sample_place(extent, bin, sample, grid);
             let (below, share) = (place.floor(), place - place.floor());
-            for (cell, weight) in [(below, 1.0 - share), (below + 1.0, share)] {
-                if cell >= 0.0 && (cell as usize) < length {
-                    weights[cell as usize] += weight / samples as f32;
+            for (cell, weight) in [(below - first, 1.0 - share), (below + 1.0 - first, share)] {
+                if cell >= 0.0 && (cell as usize) < cells.len() {
+                    weights[cell as usize] += weight / grid.samples as f32;
                 }
             }
         }
     }
-    weights
 }
 
 #[cfg(test)]
@@ -163,7 +172,8 @@ mod tests {
         let found: Vec<f32> = found.into_data().try_to_vec().unwrap();
         assert_eq!(found, [1.5, 2.5, 1.5, 2.5, 0.0, 0.0, 0.0, 0.0]);
         // A sample at 3.75, half way from the centre of the last cell (3.5) to the next, misses 1/4.
-        let weights = axis_weights([3.5, 4.0], 4, Grid { side: 1, samples: 2 });
+        let mut weights = [0.0; 4];
+        axis_weights([3.5, 4.0], 0..4, Grid { side: 1, samples: 2 }, &mut weights);
         let expected = (1.0 - 0.125 + 1.0 - 0.375) / 2.0;
         assert!((weights[3] - expected).abs() < 1e-6, "{weights:?}");
     }
@@ -175,6 +185,39 @@ mod tests {
         // Level 4, the second map, from 224 on; level 3 below.
         let sides = [0.0, 100.0, 223.0, 225.0, 447.0, 449.0, 5000.0];
         assert_eq!(sides.map(map), [0, 0, 0, 1, 1, 2, 4]);
+    }
+
+    #[test]
+    fn many_boxes_are_seen_as_each_alone_and_have_the_same_gradient() {
+        let device = Device::flex().autodiff();
+        let grid = Grid { side: 3, samples: 2 };
+        let random = |shape: [usize; 4]| Tensor::random(shape, Distribution::Default, &device);
+        // Enough channels that boxes are worth to be grouped.
+        let maps = [random([2, 128, 40, 50]), random([2, 128, 20, 25])].map(Tensor::require_grad);
+        let region = |index: usize| {
+            let (x, y) = ((index * 17 % 43) as f32 + 0.3, (index * 29 % 37) as f32 - 1.6);
+            let (width, height) = ((index * 5 % 13) as f32, (index * 3 % 11) as f32 + 0.7);
+            Region { map: index % 3 / 2, bounding_box: BoundingBox::from_xywh(x, y, width, height) }
+        };
+        let regions = [(0..60).map(region).collect(), (60..120).map(region).collect::<Vec<_>>()];
+        let sizes = Sizes { batch: 2, map: [40, 50], channels: 128, grid };
+        assert!(groups(&regions, 0, sizes).len() > 2);
+        let alone = |image: usize, row: usize| {
+            let maps = maps.each_ref().map(|map| map.clone().narrow(0, image, 1));
+            roi_align(&maps, &[vec![regions[image][row]]], grid)
+        };
+        let together = roi_align(&maps, &regions, grid);
+        let rows = |image| Tensor::cat((0..60).map(|row| alone(image, row)).collect(), 1);
+        let apart = Tensor::cat(vec![rows(0), rows(1)], 0);
+        let difference = |a: Tensor<4>, b: Tensor<4>| (a - b).abs().max().into_scalar::<f32>();
+        let flat = |pooled: Tensor<5>| pooled.reshape([2, 60, 9, 128]);
+        assert!(difference(flat(together.clone()), flat(apart.clone())) < 1e-5);
+        let gradients = [together, apart].map(|pooled| pooled.square().sum().backward());
+        for map in maps {
+            let [a, b] = gradients.each_ref().map(|gradients| map.grad(gradients).unwrap());
+            assert!(a.clone().abs().max().into_scalar::<f32>() > 0.1);
+            assert!(difference(a, b) < 1e-3);
+        }
     }
 
     #[test]
