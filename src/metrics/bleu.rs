@@ -1,7 +1,8 @@
 //! BLEU (Papineni et al., 2002) as the COCO evaluation computes it: with the reference of the closest
 //! length, and with small numbers in place of smoothing.
 
-use super::coco::{CaptionScore, Captions, MAX_NGRAM, ngrams, words};
+use super::coco::{CaptionScore, Captions, MAX_NGRAM};
+use super::ngrams::{self, Numbered};
 
 /// Added to numbers of n-grams and lengths that are divided by, so that none is 0. Like [`TINY`] it shows
 /// in the scores of single images, and is the COCO evaluation's.
@@ -21,10 +22,8 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub(super) fn of(captions: &Captions) -> Self {
-        let candidate = words(&captions.candidate);
-        let references: Vec<Vec<&str>> =
-            captions.references.iter().map(|reference| words(reference)).collect();
+    pub(super) fn of(captions: &Numbered) -> Self {
+        let Numbered { candidate, references } = captions;
         let length = candidate.len();
         // Of two that are equally close, the shorter.
         let closest = references.iter().map(|r| (r.len().abs_diff(length), r.len())).min();
@@ -33,11 +32,18 @@ impl Counts {
             reference_length: closest.map_or(0, |(_, length)| length),
             ..Self::default()
         };
-        let references: Vec<_> = references.iter().map(|reference| ngrams(reference)).collect();
-        for (ngram, count) in ngrams(&candidate) {
-            let most = references.iter().filter_map(|counts| counts.get(ngram)).max();
-            counts.ngrams[ngram.len() - 1] += count;
-            counts.matches[ngram.len() - 1] += count.min(most.copied().unwrap_or(0));
+        let ours = ngrams::counts(candidate);
+        let mut most = vec![0; ours.len()];
+        for reference in references {
+            let theirs = ngrams::counts(reference);
+            for (at, other) in ngrams::common(&ours, &theirs) {
+                most[at] = theirs[other].1.max(most[at]);
+            }
+        }
+        for (&(ngram, count), most) in ours.iter().zip(most) {
+            let n = ngrams::length(ngram) - 1;
+            counts.ngrams[n] += count;
+            counts.matches[n] += count.min(most);
         }
         counts
     }
@@ -68,7 +74,7 @@ pub fn bleu(set: &[Captions]) -> [CaptionScore; MAX_NGRAM] {
     let mut sum = Counts::default();
     let mut per_image = Vec::with_capacity(set.len());
     for captions in set {
-        let counts = Counts::of(captions);
+        let counts = Counts::of(&ngrams::numbered(captions));
         sum.add(&counts);
         per_image.push(counts.scores());
     }

@@ -7,10 +7,11 @@ use rayon::prelude::*;
 
 use super::bleu::Counts;
 use super::bootstrap;
-use super::cider::cider;
+use super::cider::cider_of_numbered;
 use super::coco::Captions;
 use super::meteor::Meteor;
 use super::meteor::statistics::Statistics;
+use super::ngrams;
 use super::rouge::rouge_l;
 
 /// The captions so far, by the id of their image.
@@ -73,9 +74,10 @@ impl<I: Ord + Clone + Sync + Send> CaptionSet<I> {
     /// Everything that is measured.
     pub fn scores(&self, meteor: &Meteor) -> CaptionScores<I> {
         let set: Vec<Captions> = self.samples.values().cloned().collect();
-        let counts: Vec<Counts> = set.par_iter().map(Counts::of).collect();
+        let numbered = ngrams::numbered_set(&set);
+        let counts: Vec<Counts> = numbered.par_iter().map(Counts::of).collect();
         let statistics = meteor.statistics_of_set(&set);
-        let (rouge, cider) = (rouge_l(&set), cider(&set));
+        let (rouge, cider) = (rouge_l(&set), cider_of_numbered(&numbered));
         let per_image = self.samples.keys().enumerate().map(|(at, id)| {
             let mut scores = counts[at].scores().to_vec();
             scores.extend([statistics[at].score(), rouge.per_image[at], cider.per_image[at]]);

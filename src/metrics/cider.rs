@@ -2,22 +2,22 @@
 //! penalty of CIDEr-D: how much of the references' *telling* n-grams a caption has, where those that
 //! occur with many images of the set tell little.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::coco::{CaptionScore, Captions, MAX_NGRAM, ngrams, words};
+use super::coco::{CaptionScore, Captions, MAX_NGRAM};
+use super::ngrams::{self, FastHash, Ngram, Numbered};
 
 /// Standard deviation of the length penalty, in words; CIDEr-D's.
 const SIGMA: f64 = 6.0;
 /// Brings scores to a readable size; CIDEr's.
 const SCALE: f64 = 10.0;
 
-type Ngram<'a, 'b> = &'a [&'b str];
-
 /// Weighted n-grams of a caption.
-struct Weighted<'a, 'b> {
-    weights: BTreeMap<Ngram<'a, 'b>, f64>,
+struct Weighted {
+    /// In order.
+    weights: Vec<(Ngram, f64)>,
     /// Euclidean norms, by n.
     norms: [f64; MAX_NGRAM],
     /// The number of word *pairs*, which the penalty is about in the COCO evaluation: one less than the
@@ -25,48 +25,53 @@ struct Weighted<'a, 'b> {
     length: f64,
 }
 
-/// With how many images of a set an n-gram occurs.
-struct Frequencies<'a, 'b> {
-    images: BTreeMap<Ngram<'a, 'b>, usize>,
-    log_num_images: f64,
+/// What an n-gram tells: less, the more images of a set it occurs with.
+struct Tellings {
+    /// Of the n-grams of references.
+    known: HashMap<Ngram, f64, FastHash>,
+    /// Of all others, the most.
+    unknown: f64,
 }
 
-impl<'a, 'b> Frequencies<'a, 'b> {
-    fn of(references: &'a [Vec<Vec<&'b str>>]) -> Self {
-        let mut images: BTreeMap<Ngram<'a, 'b>, usize> = BTreeMap::new();
-        for references in references {
-            let mut once: Vec<Ngram<'a, 'b>> =
-                references.iter().flat_map(|reference| ngrams(reference).into_keys()).collect();
+impl Tellings {
+    fn of(set: &[Numbered]) -> Self {
+        let log_num_images = (set.len() as f64).ln();
+        let mut known: HashMap<Ngram, f64, FastHash> = HashMap::default();
+        let mut once = Vec::new();
+        for captions in set {
+            once.clear();
+            captions.references.iter().for_each(|words| ngrams::extend(&mut once, words));
             once.sort_unstable();
             once.dedup();
-            for ngram in once {
-                *images.entry(ngram).or_default() += 1;
+            for &ngram in &once {
+                *known.entry(ngram).or_default() += 1.0;
             }
         }
-        Self { images, log_num_images: (references.len() as f64).ln() }
+        known.values_mut().for_each(|images| *images = log_num_images - images.ln());
+        Self { known, unknown: log_num_images }
     }
 
-    fn weigh<'c>(&self, caption: &'c [&'b str]) -> Weighted<'c, 'b> {
-        let mut weights = BTreeMap::new();
+    fn weigh(&self, caption: &[u32]) -> Weighted {
         let mut norms = [0.0; MAX_NGRAM];
-        for (ngram, count) in ngrams(caption) {
-            let images = self.images.get(ngram).copied().unwrap_or(0).max(1);
-            let weight = count as f64 * (self.log_num_images - (images as f64).ln());
-            norms[ngram.len() - 1] += weight * weight;
-            weights.insert(ngram, weight);
-        }
+        let weigh = |(ngram, count): (Ngram, usize)| {
+            let telling = self.known.get(&ngram).copied().unwrap_or(self.unknown);
+            let weight = count as f64 * telling;
+            norms[ngrams::length(ngram) - 1] += weight * weight;
+            (ngram, weight)
+        };
+        let weights = ngrams::counts(caption).into_iter().map(weigh).collect();
         let length = caption.len().saturating_sub(1) as f64;
         Weighted { weights, norms: norms.map(f64::sqrt), length }
     }
 }
 
-impl Weighted<'_, '_> {
+impl Weighted {
     /// Cosine similarity, mean over n; weights above the reference's count as the reference's.
-    fn similarity(&self, reference: &Weighted<'_, '_>) -> f64 {
+    fn similarity(&self, reference: &Self) -> f64 {
         let mut similarity = [0.0; MAX_NGRAM];
-        for (ngram, &weight) in &self.weights {
-            let theirs = reference.weights.get(ngram).copied().unwrap_or(0.0);
-            similarity[ngram.len() - 1] += weight.min(theirs) * theirs;
+        for (ours, theirs) in ngrams::common(&self.weights, &reference.weights) {
+            let ((ngram, weight), (_, theirs)) = (self.weights[ours], reference.weights[theirs]);
+            similarity[ngrams::length(ngram) - 1] += weight.min(theirs) * theirs;
         }
         for (similarity, (ours, theirs)) in
             similarity.iter_mut().zip(self.norms.iter().zip(reference.norms))
@@ -84,16 +89,17 @@ impl Weighted<'_, '_> {
 /// CIDEr of a set: the mean over the images. In a set of one image every n-gram occurs with all images
 /// and tells nothing: its score is 0.
 pub fn cider(set: &[Captions]) -> CaptionScore {
-    let references: Vec<Vec<Vec<&str>>> = set
-        .par_iter()
-        .map(|captions| captions.references.iter().map(|reference| words(reference)).collect())
-        .collect();
-    let frequencies = Frequencies::of(&references);
-    let scores = set.par_iter().zip(&references).map(|(captions, references)| {
-        let candidate = words(&captions.candidate);
-        let candidate = frequencies.weigh(&candidate);
+    cider_of_numbered(&ngrams::numbered_set(set))
+}
+
+/// As [`cider`], of captions that were numbered as a set.
+pub(super) fn cider_of_numbered(set: &[Numbered]) -> CaptionScore {
+    let tellings = Tellings::of(set);
+    let scores = set.par_iter().map(|captions| {
+        let candidate = tellings.weigh(&captions.candidate);
+        let references = captions.references.iter();
         let similarities =
-            references.iter().map(|reference| candidate.similarity(&frequencies.weigh(reference)));
+            references.map(|reference| candidate.similarity(&tellings.weigh(reference)));
         SCALE * super::mean(similarities).unwrap_or(0.0)
     });
     CaptionScore::mean_of(scores.collect())

@@ -34,6 +34,7 @@ use self::paraphrases::Phrase;
 use self::resources::Resources;
 use self::statistics::{MODULE_WEIGHTS, Statistics};
 use super::coco::{CaptionScore, Captions};
+use super::ngrams::FastHash;
 use crate::error::Result;
 
 /// The environment variable with the path of METEOR's files.
@@ -49,8 +50,15 @@ const PARAPHRASE: usize = 3;
 pub struct Meteor {
     resources: Option<Resources>,
     stemmer: Stemmer,
-    /// Words that were looked up.
-    words: RwLock<HashMap<String, Arc<Word>>>,
+    known: RwLock<KnownWords>,
+}
+
+/// Words that were looked up. Equal words are one and the same here.
+#[derive(Debug, Default)]
+struct KnownWords {
+    words: HashMap<String, Arc<Word>, FastHash>,
+    /// Numbers of their stems.
+    stems: HashMap<String, u32, FastHash>,
 }
 
 impl std::fmt::Debug for Meteor {
@@ -62,10 +70,13 @@ impl std::fmt::Debug for Meteor {
 /// A word with what it is compared by.
 #[derive(Debug)]
 struct Word {
-    text: String,
-    stem: String,
+    /// Number of its stem.
+    stem: u32,
     /// Sets of synonyms, in order.
     sets: Box<[u32]>,
+    /// A bit for each of the sets, by the last digits of its number: words without a bit in common share
+    /// none.
+    set_bits: u64,
     is_function_word: bool,
 }
 
@@ -105,7 +116,7 @@ impl Meteor {
 
     fn with(resources: Option<Resources>) -> Self {
         let stemmer = Stemmer::create(Algorithm::English);
-        Self { resources, stemmer, words: RwLock::default() }
+        Self { resources, stemmer, known: RwLock::default() }
     }
 
     /// What the measure is called: `METEOR` with all its modules, `meteor_exact_stem` otherwise.
@@ -162,30 +173,27 @@ impl Meteor {
     }
 
     fn look_up(&self, line: &str) -> Vec<Arc<Word>> {
-        let known = self.words.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let words: Vec<_> = line
             .split_ascii_whitespace()
-            .map(|word| known.get(word).cloned().ok_or(word))
+            .map(|word| known.words.get(word).cloned().ok_or(word))
             .collect();
         drop(known);
-        let word = |word: Result<Arc<Word>, &str>| {
-            word.unwrap_or_else(|text| {
-                let word = Arc::new(self.word(text));
-                let mut known = self.words.write().unwrap_or_else(PoisonError::into_inner);
-                Arc::clone(known.entry(text.to_string()).or_insert(word))
-            })
-        };
-        words.into_iter().map(word).collect()
+        words.into_iter().map(|word| word.unwrap_or_else(|text| self.learn(text))).collect()
     }
 
-    fn word(&self, text: &str) -> Word {
+    /// A word that was not known, or that another thread has got to know meanwhile.
+    fn learn(&self, text: &str) -> Arc<Word> {
         let resources = self.resources.as_ref();
-        Word {
-            text: text.to_string(),
-            stem: self.stemmer.stem(text).into_owned(),
-            sets: resources.map(|known| known.synonyms.sets_of(text)).unwrap_or_default(),
-            is_function_word: resources.is_some_and(|known| known.function_words.contains(text)),
-        }
+        let stem = self.stemmer.stem(text).into_owned();
+        let sets = resources.map(|known| known.synonyms.sets_of(text)).unwrap_or_default();
+        let is_function_word = resources.is_some_and(|known| known.function_words.contains(text));
+        let set_bits = sets.iter().fold(0, |bits, set| bits | 1_u64 << (set % u64::BITS));
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let next = known.stems.len() as u32;
+        let stem = *known.stems.entry(stem).or_insert(next);
+        let word = Arc::new(Word { stem, sets, set_bits, is_function_word });
+        Arc::clone(known.words.entry(text.to_string()).or_insert(word))
     }
 
     fn compare(&self, candidate: &Sentence, reference: &Sentence) -> Statistics {
@@ -201,21 +209,26 @@ impl Meteor {
     fn matches(&self, candidate: &Sentence, reference: &Sentence) -> Vec<Vec<Match>> {
         let mut matches: Vec<Vec<Match>> = vec![Vec::new(); reference.words.len()];
         for (at, (word, matches)) in reference.words.iter().zip(&mut matches).enumerate() {
-            let mut by = |module: usize, is_match: &dyn Fn(&Word) -> bool| {
-                let found = candidate.words.iter().enumerate().filter(|(_, other)| is_match(other));
-                matches.extend(found.map(|(candidate, _)| Match {
+            let mut add = |module: usize, candidate: usize| {
+                matches.push(Match {
                     module,
                     reference: at,
                     reference_length: 1,
                     candidate,
                     candidate_length: 1,
-                }));
+                });
             };
-            by(EXACT, &|other| other.text == word.text);
-            by(STEM, &|other| other.stem == word.stem && other.text != word.text);
-            by(SYNONYM, &|other| {
-                other.text != word.text && synonyms::share(&other.sets, &word.sets)
-            });
+            let others = || candidate.words.iter().enumerate();
+            let is_same = |other: &Arc<Word>| Arc::ptr_eq(other, word);
+            others().filter(|(_, other)| is_same(other)).for_each(|(at, _)| add(EXACT, at));
+            let has_stem = |other: &Arc<Word>| other.stem == word.stem && !is_same(other);
+            others().filter(|(_, other)| has_stem(other)).for_each(|(at, _)| add(STEM, at));
+            let is_synonym = |other: &Arc<Word>| {
+                other.set_bits & word.set_bits != 0
+                    && !is_same(other)
+                    && synonyms::share(&other.sets, &word.sets)
+            };
+            others().filter(|(_, other)| is_synonym(other)).for_each(|(at, _)| add(SYNONYM, at));
         }
         if let Some(Resources { paraphrases, .. }) = &self.resources {
             for phrase in &reference.phrases {

@@ -11,6 +11,7 @@ pub mod dense_captions;
 pub mod located_captions;
 pub mod merging;
 pub mod meteor;
+mod ngrams;
 pub mod penn_treebank;
 pub mod point;
 pub mod referring;

@@ -8,7 +8,7 @@
 
 mod rules;
 
-use rules::{RULES, Take};
+use rules::{RULES, Take, keeps_period};
 
 /// Tokens that the COCO evaluation drops. Brackets are not among them: there they are dropped in capital
 /// letters only (`-LRB-`), and the tokens are in lower case.
@@ -29,7 +29,7 @@ pub fn tokenize(caption: &str) -> String {
     tokens.join(" ")
 }
 
-/// All tokens, in lower case.
+/// All tokens, in lower case; the plainest of the marks that are dropped may be left out.
 fn tokens(caption: &str) -> Vec<String> {
     // A caption is one line; its end is context for the last token.
     let line = caption.replace('\n', " ") + "\n";
@@ -43,6 +43,10 @@ fn tokens(caption: &str) -> Vec<String> {
         if let Some(word) = plain_word(rest) {
             tokens.push(word.to_ascii_lowercase());
             rest = &rest[word.len()..];
+            continue;
+        }
+        if is_plain_mark(rest) {
+            rest = &rest[1..];
             continue;
         }
         match longest(rest) {
@@ -63,25 +67,36 @@ fn tokens(caption: &str) -> Vec<String> {
 /// Words of letters only that are two tokens.
 const SPLIT_WORDS: [&str; 6] = ["cannot", "gonna", "gotta", "lemme", "gimme", "wanna"];
 
-/// A word of English letters before a space, or before a comma and a space: most of a caption. No rule sees
-/// farther there than the word.
+/// A word of English letters before a space, before a comma and a space, or at the end with or without a
+/// period: most of a caption. No rule sees farther there than the word, except those of abbreviations.
 fn plain_word(text: &str) -> Option<&str> {
     let length = text.bytes().take_while(u8::is_ascii_alphabetic).count();
     let (word, after) = text.split_at(length);
+    let is_last = after == ".\n";
     let after = after.strip_prefix(',').unwrap_or(after);
-    let ends = after.starts_with([' ', '\n']);
+    let ends = is_last || after.starts_with([' ', '\n']);
     let is_split = || SPLIT_WORDS.iter().any(|split| split.eq_ignore_ascii_case(word));
-    (length > 0 && ends && !is_split()).then_some(word)
+    let is_plain = length > 0 && ends && !is_split() && !(is_last && keeps_period(word));
+    is_plain.then_some(word)
+}
+
+/// Whether a mark that is dropped begins the text: a comma before a space, or the period at the end.
+fn is_plain_mark(text: &str) -> bool {
+    text.starts_with(", ") || text == ".\n"
 }
 
 /// The rule that applies at the beginning of `text`, and what it matched without the context.
 fn longest(text: &str) -> Option<(Take, &str)> {
     let mut best: Option<(usize, Take, &str)> = None;
     for rule in RULES.iter() {
-        let Some(captures) = rule.pattern.captures(text) else { continue };
-        let (Some(whole), Some(token)) = (captures.get(0), captures.get(1)) else { continue };
+        // Most rules do not match, which is found sooner without their groups.
+        let Some(whole) = rule.pattern.find(text) else { continue };
         let length = whole.as_str().chars().count();
-        if best.is_none_or(|(longest, ..)| length > longest) && !token.is_empty() {
+        if best.is_some_and(|(longest, ..)| length <= longest) {
+            continue;
+        }
+        let token = rule.pattern.captures(text).and_then(|captures| captures.get(1));
+        if let Some(token) = token.filter(|token| !token.is_empty()) {
             best = Some((length, rule.take, token.as_str()));
         }
     }

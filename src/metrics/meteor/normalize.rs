@@ -2,9 +2,10 @@
 //! periods inside abbreviations gone, lower case.
 //!
 //! Captions that the Penn Treebank tokeniser has cut are read so again, as the COCO evaluation has it:
-//! "is n't" becomes "is n 't", "t-shirt" two words. The rules were found by giving METEOR 1.5 lines and
-//! looking at what it wrote beside their alignments; they are those of the tokeniser of the Moses
-//! translation system, with another alphabet.
+//! "is n't" becomes "is n 't", "t-shirt" two words. The rules are those of the
+//! tokeniser of the Moses translation system, with another alphabet. They were written from published
+//! descriptions and knowledge of how METEOR works, and then confirmed by giving METEOR 1.5 lines and
+//! looking at what it wrote beside their alignments.
 
 use std::collections::HashMap;
 

@@ -109,6 +109,13 @@ const ABBREVIATIONS: &str = "\
 /// Of the same words, those that keep it with a capital letter only: in lower case they are other words.
 const CAPITALS: &str = "Ark|Az|Del|Ill|La|Mass|Miss|Ore|Pa|Tex|Wash";
 
+/// Whether a word of letters keeps the period that ends its caption: abbreviations and initials do.
+pub(super) fn keeps_period(word: &str) -> bool {
+    let is_listed =
+        |mut list: std::str::Split<'_, char>| list.any(|one| word.eq_ignore_ascii_case(one));
+    word.len() == 1 || is_listed(ABBREVIATIONS.split('|')) || is_listed(CAPITALS.split('|'))
+}
+
 /// Words after which a single letter with a period has ended a sentence ("plan B. The"): all that the tokeniser
 /// showed of the words of WordNet and English function words.
 const SENTENCE_STARTS: &str = "\
