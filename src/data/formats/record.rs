@@ -47,11 +47,12 @@ pub(super) fn image_id(line: &[u8]) -> Option<Id> {
     Id::deserialize(value.get("image_id")?).ok()
 }
 
-/// Removes the mark that some editors on Windows put before UTF-8, and JSON does not know.
-pub(super) fn remove_byte_order_mark(bytes: &mut Vec<u8>) {
-    const MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
-    if bytes.starts_with(&MARK) {
-        bytes.drain(..MARK.len());
+/// What some editors on Windows put before UTF-8, and JSON does not know.
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+fn remove_byte_order_mark(bytes: &mut Vec<u8>) {
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
     }
 }
 

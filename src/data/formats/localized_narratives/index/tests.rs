@@ -1,5 +1,7 @@
 use std::fs;
 
+use super::super::super::skipped::Reason;
+use super::builder::BLOCK_BYTES;
 use super::*;
 use crate::data::formats::testing::Folder;
 
