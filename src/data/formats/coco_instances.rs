@@ -61,7 +61,8 @@ pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
 /// # Errors
 /// As [`super::read`].
 pub fn read_instances(annotations: &Path, images: &Path) -> Result<Instances> {
-    let contents = coco::read::<Option<Segmentation>>(&Request::new(annotations, images), false)?;
+    let request = Request::new(annotations, images);
+    let contents = coco::read::<Option<Segmentation>>(&request, Images::Images)?;
     let coco::Contents { images, categories, mut skipped, .. } = contents;
     let mut read = Vec::new();
     for image in images {

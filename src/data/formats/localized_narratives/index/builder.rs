@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use super::super::super::Request;
-use super::super::super::image_folder::ImageFolder;
-use super::super::super::record::{BYTE_ORDER_MARK, Id};
-use super::super::super::skipped::{Fault, Place, Reason, Skipped};
 use super::super::{Refused, file_names, parse};
 use super::{BELOW, Indexed, NarrativeIndex, Shard};
+use crate::data::formats::Request;
+use crate::data::formats::image_folder::ImageFolder;
+use crate::data::formats::record::{BYTE_ORDER_MARK, Id};
+use crate::data::formats::skipped::{Fault, Place, Reason, Skipped};
 use crate::data::read_at::read_exact_at;
 use crate::data::sample::Task;
 use crate::error::{Error, Result};
