@@ -96,13 +96,11 @@ fn every_sound_sample_is_read_whole_for_each_of_its_tasks() {
 
 #[test]
 fn utterances_of_the_narratives_are_in_their_captions_and_inside_the_image() {
-    for (format, annotations, images, split, _) in SOUND {
+    let narratives = SOUND.iter().filter(|sound| sound.0 == Format::LocalizedNarratives);
+    for &(format, annotations, images, split, _) in narratives {
         let root = samples().join(format.name());
         let (annotations, images) = (root.join(annotations), root.join(images));
         let request = Request { split, trace_points: 5, ..Request::new(&annotations, &images) };
-        if format != Format::LocalizedNarratives {
-            continue;
-        }
         let loaded = read(format, Task::Narrate, &request).unwrap();
         for row in loaded.samples.iter().flat_map(|sample| &sample.rows) {
             assert!(row.locations.len() >= 3);
@@ -286,23 +284,26 @@ const FAULTY: [Faulty; 11] = {
     ]
 };
 
-fn check(arguments: &[&str]) -> (Option<i32>, Value) {
-    let answer = Workshop::new().pixelllm(&[&["data", "check", "--json"], arguments].concat());
+fn check(about: &[String], more: &[&str]) -> (Option<i32>, Value) {
+    let command = [&["check", "--json"], more].concat();
+    let answer = run(&Workshop::new(), &command, about);
     let json = serde_json::from_str(&answer.stdout);
     (answer.code, json.unwrap_or_else(|_| unreachable!("{}\n{}", answer.stdout, answer.stderr)))
 }
 
-fn check_file(format: Format, annotations: &str, images: &str) -> (Option<i32>, Value) {
+/// Arguments that name one of [`SOUND`] or [`FAULTY`].
+fn arguments_of(format: Format, annotations: &str, images: &str) -> Vec<String> {
     let root = samples().join(format.name());
     let path = |name: &str| root.join(name).to_string_lossy().into_owned();
-    let (annotations, images) = (path(annotations), path(images));
-    check(&["--format", format.name(), "--annotations", &annotations, "--images", &images])
+    let flags = ["--format", "--annotations", "--images"].map(String::from);
+    let values = [format.name().to_string(), path(annotations), path(images)];
+    flags.into_iter().zip(values).flat_map(|(flag, value)| [flag, value]).collect()
 }
 
 #[test]
 fn check_finds_each_planted_fault_and_nothing_else() {
     for (format, annotations, images, records, planted) in FAULTY {
-        let (code, found) = check_file(format, annotations, images);
+        let (code, found) = check(&arguments_of(format, annotations, images), &[]);
         assert_eq!((code, &found["records"]), (Some(1), &records.into()), "{format:?}");
         let mut faults: Vec<_> = found["faults"]
             .as_array()
@@ -329,13 +330,9 @@ fn check_finds_each_planted_fault_and_nothing_else() {
 #[test]
 fn check_finds_nothing_in_sound_samples_even_where_it_decodes_their_images() {
     for (format, annotations, images, split, _) in SOUND {
-        let root = samples().join(format.name());
-        let path = |name: &str| root.join(name).to_string_lossy().into_owned();
-        let (annotations, images) = (path(annotations), path(images));
-        let mut arguments = vec!["--format", format.name(), "--annotations", &annotations];
-        arguments.extend(["--images", &images, "--decode"]);
-        arguments.extend(split.iter().flat_map(|split| ["--split", split]));
-        let (code, found) = check(&arguments);
+        let mut more = vec!["--decode"];
+        more.extend(split.iter().flat_map(|split| ["--split", split]));
+        let (code, found) = check(&arguments_of(format, annotations, images), &more);
         assert_eq!((code, &found["faults"]), (Some(0), &serde_json::json!([])), "{annotations}");
         assert!(found["records"].as_u64().unwrap() > 0);
     }
@@ -410,15 +407,6 @@ fn a_split_that_is_validated_on_what_it_learns_from_is_found() {
     assert!(shared.iter().all(|fault| fault["kind"] == "shared_image"));
     // Image 1 of both training sources, 2 and 3 of the narratives, and 3 of testA.
     assert_eq!(shared.len(), 1 + 3 + 1, "{found}");
-}
-
-/// Arguments that name one of [`SOUND`].
-fn arguments_of(format: Format, annotations: &str, images: &str) -> Vec<String> {
-    let root = samples().join(format.name());
-    let path = |name: &str| root.join(name).to_string_lossy().into_owned();
-    let flags = ["--format", "--annotations", "--images"].map(String::from);
-    let values = [format.name().to_string(), path(annotations), path(images)];
-    flags.into_iter().zip(values).flat_map(|(flag, value)| [flag, value]).collect()
 }
 
 fn run(workshop: &Workshop, command: &[&str], about: &[String]) -> common::Answer {

@@ -1,6 +1,7 @@
 //! Two million narratives. Takes minutes and 6 GB of disk, so it runs only when it is asked for:
 //!
 //!     cargo test --release --test large_files -- --ignored --nocapture
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
 use std::fs::{self, File};
@@ -74,7 +75,6 @@ fn processor_seconds() -> f64 {
     (ticks(11) + ticks(12)) / 100.0
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 #[ignore = "takes minutes and 6 GB of disk"]
 fn two_million_narratives_open_in_half_a_minute_and_two_gibibytes_and_an_epoch_takes_no_more() {

@@ -80,10 +80,11 @@ impl Distribution {
     pub fn histogram(&self) -> Vec<Bin> {
         let (low, high) = (self.quantile(0.0), self.quantile(1.0));
         let is_whole = self.values.iter().all(|value| value.fract() == 0.0);
-        let width = match (is_whole, (high - low) / BINS as f64) {
-            (true, width) => ((high - low + 1.0) / BINS as f64).ceil().max(width).max(1.0),
-            (false, width) if width > 0.0 => width,
-            (false, _) => 1.0,
+        let even = (high - low) / BINS as f64;
+        let width = match is_whole {
+            true => ((high - low + 1.0) / BINS as f64).ceil(),
+            false if even > 0.0 => even,
+            false => 1.0,
         };
         let index = |value: f64| (((value - low) / width) as usize).min(BINS - 1);
         let mut counts = vec![0; index(high) + 1];

@@ -37,8 +37,8 @@ pub(super) struct Annotations {
 /// What one file is read for.
 #[derive(Debug, Args)]
 pub(super) struct TaskArgument {
-    /// Of one file: what to read it for, narrate, describe or locate [default: the usual task of the
-    /// format]
+    /// Of one file: what to read it for, narrate, describe, locate or detect [default: the usual
+    /// task of the format]
     #[arg(long, value_name = "TASK", requires = "format", value_parser = task_of)]
     task: Option<Task>,
 }

@@ -211,9 +211,14 @@ impl Seen<'_> {
         bounds.scale(self.batch.sizes[0] / side, self.batch.sizes[1] / side)
     }
 
+    /// Which prompt a row has: its own, or that of all rows.
+    fn prompt_of(&self, row: usize) -> usize {
+        if self.batch.dims.prompts == 1 { 0 } else { row }
+    }
+
     /// The prompt of a row, normalised to the canvas.
     fn prompt(&self, row: usize) -> BoundingBox {
-        let prompt = if self.batch.dims.prompts == 1 { 0 } else { row };
+        let prompt = self.prompt_of(row);
         let corners = &self.batch.prompt_boxes[prompt * 4..(prompt + 1) * 4];
         let side = self.batch.dims.canvas_px as f32;
         let &[x0, y0, x1, y1] = corners else { return BoundingBox::UNIT };
@@ -224,7 +229,7 @@ impl Seen<'_> {
     /// of the canvas.
     fn print_tokens(&self, row: usize) {
         let dims = &self.batch.dims;
-        let prompt = if dims.prompts == 1 { 0 } else { row };
+        let prompt = self.prompt_of(row);
         let context =
             &self.batch.context[prompt * dims.context_tokens..(prompt + 1) * dims.context_tokens];
         if !context.is_empty() {

@@ -14,6 +14,7 @@ use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::report::data_statistics::{statistics_page, statistics_table};
+use crate::weights::hub::{self, Wanted};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Stats {
@@ -42,7 +43,7 @@ impl Stats {
             }
             Asked::Experiment(experiment, split) => {
                 if let (None, Some(file)) = (&tokenizer, &experiment.data.tokenizer.file) {
-                    tokenizer = Some(Tokenizer::from_file(file)?);
+                    tokenizer = Some(Tokenizer::from_file(hub::locate(file, Wanted::Tokenizer)?)?);
                 }
                 of_experiment(&experiment, split.as_deref(), tokenizer.as_ref())?
             }

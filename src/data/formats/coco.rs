@@ -24,6 +24,15 @@ use crate::geometry::mask::Mask;
 const HELP: &str =
     "Give a JSON object with the lists `images` and `annotations`, as COCO writes them.";
 
+/// What the images of a file are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Images {
+    /// Expressions, each about an image; each needs a box.
+    Expressions,
+    /// Images.
+    Images,
+}
+
 /// An image that is there, with the annotations about it.
 #[derive(Debug)]
 pub(super) struct ListedImage<S> {
@@ -50,21 +59,22 @@ pub(super) struct Contents<S> {
     /// Names by id.
     pub(super) categories: HashMap<Id, String>,
     pub(super) skipped: Skipped,
-    /// Entries of `images` and of `annotations`, usable or not.
-    pub(super) num_entries: (usize, usize),
+    /// Expressions, or annotations of images; usable or not.
+    num_records: usize,
 }
 
 /// Reads a file, and checks that images exist and that boxes are usable.
-///
-/// `every_image_needs_a_box`: whether an image without annotations is a fault.
 pub(super) fn read<S: DeserializeOwned + Default>(
     request: &Request<'_>,
-    every_image_needs_a_box: bool,
+    kind: Images,
 ) -> Result<Contents<S>> {
     let path = request.annotations;
     let mut folder = ImageFolder::open(request.images)?;
     let document = record::read_document::<SoundDocument<S>, LenientDocument<S>>(path, HELP)?;
-    let num_entries = (document.images.len(), document.annotations.len());
+    let num_records = match kind {
+        Images::Expressions => document.images.len(),
+        Images::Images => document.annotations.len(),
+    };
     let mut reader = Reader { path, skipped: Skipped::keeping(request.examples) };
     let categories = reader.categories(document.categories);
     let mut images = reader.images(document.images);
@@ -72,22 +82,13 @@ pub(super) fn read<S: DeserializeOwned + Default>(
     let mut listed = Vec::new();
     for image in images.entries {
         // Where its annotations have been skipped already, that is what there is to say.
-        let may_be_bare = !every_image_needs_a_box || image.has_skipped_annotations;
+        let may_be_bare = kind == Images::Images || image.has_skipped_annotations;
         if image.annotations.is_empty() && image.record.is_ok() && may_be_bare {
             continue;
         }
         listed.extend(reader.check(image, &mut folder));
     }
-    Ok(Contents { images: listed, categories, skipped: reader.skipped, num_entries })
-}
-
-/// What the images of a file are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Images {
-    /// Expressions, each about an image; each needs a box.
-    Expressions,
-    /// Images.
-    Images,
+    Ok(Contents { images: listed, categories, skipped: reader.skipped, num_records })
 }
 
 /// Reads one task's samples; `text` says what is said about a region.
@@ -109,8 +110,7 @@ pub(super) fn load_with_masks<S: DeserializeOwned + Default>(
     mask: impl Fn(&ImageRecord, &AnnotationRecord<S>) -> Result<Option<Mask>, Fault>,
 ) -> Result<Loaded> {
     let path = request.annotations;
-    let contents = read(request, kind == Images::Expressions)?;
-    let Contents { images, categories, mut skipped, num_entries } = contents;
+    let Contents { images, categories, mut skipped, num_records } = read(request, kind)?;
     let mut gathered = Gathered::new(task);
     for ListedImage { record, path: image, regions } in images {
         let mut rows = Vec::new();
@@ -124,10 +124,6 @@ pub(super) fn load_with_masks<S: DeserializeOwned + Default>(
         }
         gathered.add(image, &record.image_id(), rows);
     }
-    let num_records = match kind {
-        Images::Expressions => num_entries.0,
-        Images::Images => num_entries.1,
-    };
     Ok(Loaded { samples: gathered.into_samples(), skipped, num_records, ..Loaded::default() })
 }
 

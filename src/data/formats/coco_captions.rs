@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::gathered::Gathered;
 use super::image_folder::ImageFolder;
-use super::record::{self, Id, Identified, Lenient};
+use super::record::{self, Id, Lenient};
 use super::skipped::{Fault, Place, Reason, Skipped};
 use super::{Loaded, Request, boxes};
 use crate::data::sample::{ImageFile, Row, Task};
@@ -42,18 +42,6 @@ struct Caption {
     caption: String,
 }
 
-impl Identified for Image {
-    fn id(&self) -> Option<Id> {
-        Some(self.id.clone())
-    }
-}
-
-impl Identified for Caption {
-    fn id(&self) -> Option<Id> {
-        self.id.clone()
-    }
-}
-
 /// Reads captions about whole images.
 pub(super) fn read(request: &Request<'_>) -> Result<Loaded> {
     let path = request.annotations;
@@ -67,7 +55,7 @@ pub(super) fn read(request: &Request<'_>) -> Result<Loaded> {
     for (index, Lenient { id, record, .. }) in document.annotations.into_iter().enumerate() {
         let place = Place::Record { path, kind: "annotation", id: id.as_ref(), index };
         let found = record.and_then(|caption| {
-            check_is_new(&caption, &mut seen)?;
+            record::check_is_new("id", caption.id.as_ref(), &mut seen)?;
             record::check_has_words(&caption.caption)?;
             let unlisted =
                 || Fault::new(Reason::UnknownImage, format!("image_id {}", caption.image_id));
@@ -85,15 +73,6 @@ pub(super) fn read(request: &Request<'_>) -> Result<Loaded> {
         }
     }
     Ok(Loaded { samples: gathered.into_samples(), skipped, num_records, ..Loaded::default() })
-}
-
-fn check_is_new(caption: &Caption, seen: &mut HashSet<Id>) -> Result<(), Fault> {
-    match &caption.id {
-        Some(id) if !seen.insert(id.clone()) => {
-            Err(Fault::new(Reason::Duplicate, "the id stands above already"))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Where each listed image is; `None` where it cannot be used.
@@ -157,8 +136,6 @@ mod tests {
     }
 
     fn texts(loaded: &Loaded) -> Vec<Vec<&str>> {
-        let rows = |sample: &'_ crate::data::sample::Sample| sample.rows.len();
-        assert!(loaded.samples.iter().all(|sample| rows(sample) > 0));
         let samples = loaded.samples.iter();
         samples.map(|s| s.rows.iter().map(|row| row.text.as_str()).collect()).collect()
     }

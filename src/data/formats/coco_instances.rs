@@ -6,11 +6,10 @@ use std::path::Path;
 use hotcoco::types::Segmentation;
 
 use super::coco::Images;
-use super::gathered::Gathered;
 use super::record::Id;
 use super::skipped::{Fault, Reason, Skipped};
 use super::{Loaded, Request, coco};
-use crate::data::sample::{ImageFile, Row, Task};
+use crate::data::sample::{ImageFile, Task};
 use crate::error::Result;
 use crate::geometry::BoundingBox;
 use crate::geometry::mask::{Mask, check_size};
@@ -62,28 +61,9 @@ pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
 /// # Errors
 /// As [`super::read`].
 pub fn read_instances(annotations: &Path, images: &Path) -> Result<Instances> {
-    let (instances, _) = instances(&Request::new(annotations, images))?;
-    instances.skipped.check_some_left(annotations, instances.images.len(), "object")?;
-    Ok(instances)
-}
-
-/// As [`read`] to describe, but objects whose mask does not decode are skipped.
-pub(super) fn read_with_masks(request: &Request<'_>) -> Result<Loaded> {
-    let (Instances { images, skipped }, num_records) = instances(request)?;
-    let mut gathered = Gathered::new(Task::Describe);
-    for InstanceImage { image, image_id, instances, .. } in images {
-        let rows =
-            instances.into_iter().map(|object| Row::of_region(object.category, object.bounds));
-        gathered.add(image, &image_id, rows.collect());
-    }
-    Ok(Loaded { samples: gathered.into_samples(), skipped, num_records, ..Loaded::default() })
-}
-
-/// Objects with their masks, and how many records the file has; none may be left.
-fn instances(request: &Request<'_>) -> Result<(Instances, usize)> {
-    let annotations = request.annotations;
-    let contents = coco::read::<Option<Segmentation>>(request, false)?;
-    let coco::Contents { images, categories, mut skipped, num_entries } = contents;
+    let request = Request::new(annotations, images);
+    let contents = coco::read::<Option<Segmentation>>(&request, Images::Images)?;
+    let coco::Contents { images, categories, mut skipped, .. } = contents;
     let mut read = Vec::new();
     for image in images {
         let (width, height) = (image.record.width, image.record.height);
@@ -100,7 +80,17 @@ fn instances(request: &Request<'_>) -> Result<(Instances, usize)> {
             read.push(InstanceImage { image: image.path, image_id, width, height, instances });
         }
     }
-    Ok((Instances { images: read, skipped }, num_entries.1))
+    skipped.check_some_left(annotations, read.len(), "object")?;
+    Ok(Instances { images: read, skipped })
+}
+
+/// As [`read`] to describe, but objects whose mask does not decode are skipped.
+pub(super) fn read_checking_masks(request: &Request<'_>) -> Result<Loaded> {
+    let text = |_: &_, object: &_, categories: &_| category(object, categories);
+    let checked = |image: &coco::ImageRecord, object: &_| {
+        mask(object, image.width, image.height).map(|_| None)
+    };
+    coco::load_with_masks(Task::Describe, request, Images::Images, text, checked)
 }
 
 fn instance(
@@ -111,12 +101,21 @@ fn instance(
 ) -> Result<Instance, Fault> {
     let object = &region.annotation;
     let category = category(object, categories)?;
+    let mask = mask(object, width, height)?;
+    let id = object.id.as_ref().map(Id::to_string);
+    Ok(Instance { id, category, bounds: region.bounds, mask })
+}
+
+/// The mask of an object in an image of `width × height` pixels.
+pub(super) fn mask(
+    object: &coco::AnnotationRecord<Option<Segmentation>>,
+    width: u32,
+    height: u32,
+) -> Result<Mask, Fault> {
     let broken = |problem: String| Fault::new(Reason::BrokenMask, problem);
     let segmentation =
         object.segmentation.as_ref().ok_or_else(|| broken("no segmentation".to_string()))?;
-    let mask = decode_mask(segmentation, width, height).map_err(broken)?;
-    let id = object.id.as_ref().map(Id::to_string);
-    Ok(Instance { id, category, bounds: region.bounds, mask })
+    decode_mask(segmentation, width, height).map_err(broken)
 }
 
 fn category<S>(
@@ -175,8 +174,8 @@ fn check_polygons(polygons: &[Vec<f64>]) -> Result<(), String> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::Format;
     use super::super::testing::{Folder, assert_skipped};
+    use super::super::{Format, read_thoroughly};
     use super::*;
 
     /// An image of 4 × 3 pixels with a cat of 2 × 2 at (1, 1), its mask in the given spelling, and a dog.
@@ -294,8 +293,13 @@ mod tests {
             let folder = folder_with(&document);
             let text = document.to_string();
             let loaded = folder.load(Format::CocoInstances, Task::Describe, &text).unwrap();
-            assert_skipped(&loaded.skipped, &[(reason, 1)]);
-            assert_eq!(loaded.samples[0].rows.len(), 1);
+            let (annotations, images) = (folder.annotations(), folder.images());
+            let request = Request::new(&annotations, &images);
+            let checked = read_thoroughly(Format::CocoInstances, &request).unwrap();
+            for loaded in [loaded, checked] {
+                assert_skipped(&loaded.skipped, &[(reason, 1)]);
+                assert_eq!((loaded.samples[0].rows.len(), loaded.num_records), (1, 2));
+            }
         }
     }
 

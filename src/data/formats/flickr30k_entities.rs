@@ -5,7 +5,7 @@
 //! `Annotations/<id>.xml` has boxes per entity (283585). A folder of the set has lists of its splits,
 //! `train.txt` and so on, with an id a line.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
@@ -194,7 +194,7 @@ impl Reader<'_> {
         let size = (width as u32, height as u32);
         boxes::check_size(size.0, size.1)?;
         let mut entities = Entities::new();
-        let mut drawn = BTreeMap::new();
+        let mut drawn = HashSet::new();
         for (index, object) in root.children().filter(|n| n.has_tag_name("object")).enumerate() {
             let names: Vec<_> = children(object, "name").filter_map(|n| n.text()).collect();
             let entry = Id::Text(names.join(" "));
@@ -209,12 +209,12 @@ impl Reader<'_> {
             let xywh = [x0.map(|v| v - 1.0), y0.map(|v| v - 1.0), side(x0, x1), side(y0, y1)];
             let found = boxes::region(&xywh, size, place, &mut self.skipped).and_then(|bounds| {
                 let key = (names.join(" "), format!("{xywh:?}"));
-                match drawn.insert(key, ()) {
-                    Some(()) => Err(Fault::new(
+                match drawn.insert(key) {
+                    true => Ok(bounds),
+                    false => Err(Fault::new(
                         Reason::Duplicate,
                         format!("image {id}: a box stands above already"),
                     )),
-                    None => Ok(bounds),
                 }
             });
             match found {

@@ -1,6 +1,8 @@
 //! LLaVA's instruction data (`spec/data.md` §6): conversations about images. Every question with its
 //! answer is a row of its own; what was said before it is not.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 
 use super::gathered::Gathered;
@@ -10,7 +12,6 @@ use super::skipped::{Fault, Place, Reason, Skipped};
 use super::{Loaded, Request};
 use crate::data::sample::{Row, Task};
 use crate::error::Result;
-use std::collections::HashSet;
 
 /// What a user can do about a file that is not in this layout.
 const HELP: &str = "Give a JSON list of conversations, as in LLaVA's llava_instruct_150k.json.";

@@ -73,8 +73,13 @@ impl Narrative {
 /// What may stand around the words of an utterance in a caption.
 const NOT_SAID: [char; 5] = [' ', '.', ',', ';', ':'];
 
-/// What a line is about, and what there is of it.
-type Parsed = (Option<Id>, Result<Narrative, Fault>);
+/// A line that cannot be used.
+#[derive(Debug)]
+struct Refused {
+    /// What the line is about, where it says so.
+    image_id: Option<Id>,
+    fault: Fault,
+}
 
 /// Reads the narratives of the images in the folder `request.images`, all of them into memory. To
 /// describe, every utterance is a row with its trace.
@@ -83,7 +88,7 @@ pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
     let request = Request { trace_points, ..*request };
     let Indexed { index, skipped, num_records } = NarrativeIndex::open(task, &request)?;
     let images = (0..index.len()).into_par_iter();
-    let samples: Vec<Result<Sample>> = images.map(|image| index.sample_for(task, image)).collect();
+    let samples: Vec<Result<Sample>> = images.map(|image| index.sample(image)).collect();
     let samples = samples.into_iter().collect::<Result<_>>()?;
     Ok(Loaded { samples, skipped, num_records, ..Loaded::default() })
 }
@@ -102,24 +107,30 @@ fn file_names(id: &str) -> Vec<String> {
     names
 }
 
-fn parse(bytes: &[u8], trace_points: usize) -> Parsed {
-    let line: Line = match serde_json::from_slice(bytes.trim_ascii_end()) {
-        Ok(line) => line,
-        Err(error) => return (record::image_id(bytes), Err(record::json_fault(&error))),
-    };
-    let image_id = line.image_id.clone();
-    (Some(image_id), narrative(line, trace_points))
+fn parse(bytes: &[u8], trace_points: usize) -> Result<Narrative, Refused> {
+    let line: Line = serde_json::from_slice(bytes.trim_ascii_end()).map_err(|error| Refused {
+        image_id: record::image_id(bytes),
+        fault: record::json_fault(&error),
+    })?;
+    match located(&line, trace_points) {
+        Ok((locations, notes)) => {
+            let Line { image_id, annotator_id, caption, .. } = line;
+            Ok(Narrative { image_id, annotator_id, caption, locations, notes })
+        }
+        Err(fault) => Err(Refused { image_id: Some(line.image_id), fault }),
+    }
 }
 
-fn narrative(line: Line, trace_points: usize) -> Result<Narrative, Fault> {
+/// What is where in a line, and what is to be noted.
+type Located = (Vec<LocatedSpan>, Vec<Fault>);
+
+fn located(line: &Line, trace_points: usize) -> Result<Located, Fault> {
     record::check_has_words(&line.caption)?;
     let trace = Trace::new(&line.traces).ok_or_else(|| {
         let num_points: usize = line.traces.iter().map(Vec::len).sum();
         Fault::new(Reason::EmptyTrace, format!("the trace has {num_points} points"))
     })?;
-    let (locations, notes) = locate(&line.caption, &line.timed_caption, &trace, trace_points)?;
-    let Line { image_id, annotator_id, caption, .. } = line;
-    Ok(Narrative { image_id, annotator_id, caption, locations, notes })
+    locate(&line.caption, &line.timed_caption, &trace, trace_points)
 }
 
 /// The valid utterances (`spec/data.md` §2.4, step 2), with their bytes of the caption, the box of the
@@ -129,7 +140,7 @@ fn locate(
     utterances: &[TimedUtterance],
     trace: &Trace,
     trace_points: usize,
-) -> Result<(Vec<LocatedSpan>, Vec<Fault>), Fault> {
+) -> Result<Located, Fault> {
     let (mut locations, mut notes) = (Vec::new(), Notes::default());
     let mut from = 0;
     for said in utterances {

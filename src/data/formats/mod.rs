@@ -138,9 +138,7 @@ impl Format {
             Self::Tfrecord => "record",
         }
     }
-}
 
-impl Format {
     /// Whether expressions come with masks of what they name.
     pub fn has_masks(self) -> bool {
         self == Self::RefexpMdetr
@@ -196,7 +194,11 @@ pub fn load(format: Format, task: Task, annotations: &Path, images: &Path) -> Re
 /// # Errors
 /// As [`read_leniently`]; [`Error::Format`], too, where none of the records can be used.
 pub fn read(format: Format, task: Task, request: &Request<'_>) -> Result<Loaded> {
-    let loaded = read_leniently(format, task, request)?;
+    some_left(read_leniently(format, task, request)?, format, request)
+}
+
+/// Refuses annotations of which nothing is left.
+fn some_left(loaded: Loaded, format: Format, request: &Request<'_>) -> Result<Loaded> {
     let num_samples = loaded.samples.len();
     loaded.skipped.check_some_left(request.annotations, num_samples, format.record())?;
     Ok(loaded)
@@ -225,7 +227,7 @@ pub fn read_leniently(format: Format, task: Task, request: &Request<'_>) -> Resu
 /// As [`read_leniently`].
 pub fn read_thoroughly(format: Format, request: &Request<'_>) -> Result<Loaded> {
     match format {
-        Format::CocoInstances => coco_instances::read_with_masks(request),
+        Format::CocoInstances => coco_instances::read_checking_masks(request),
         format => read_unchecked(format, usual_task(format, request)?, request),
     }
 }
@@ -270,10 +272,7 @@ pub fn read_expressions_with_masks(format: Format, request: &Request<'_>) -> Res
             help: format!("Leave out `masks`, or give annotations of {}.", names.join(" or ")),
         });
     }
-    let loaded = referring_expressions::read_with_masks(request)?;
-    let num_samples = loaded.samples.len();
-    loaded.skipped.check_some_left(request.annotations, num_samples, format.record())?;
-    Ok(loaded)
+    some_left(referring_expressions::read_with_masks(request)?, format, request)
 }
 
 /// What a reader found, with what it need not hold in memory left in the file.

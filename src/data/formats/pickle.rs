@@ -125,12 +125,10 @@ impl<'a> Walk<'a> {
                 length @ ..=MAX_NUMBER => self.push(length as u64),
                 length => Err(format!("a number of {length} digits")),
             },
-            b'S' | b'V' => self
-                .line()?
-                .len()
-                .try_into()
-                .map_err(|_| TOO_LARGE.into())
-                .and_then(|n| self.push(n)),
+            b'S' | b'V' => {
+                let length = self.line()?.len();
+                self.push(length as u64)
+            }
             b'J' => self.fixed(4),
             b'K' => self.fixed(1),
             b'M' => self.fixed(2),

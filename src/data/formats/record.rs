@@ -1,6 +1,7 @@
 //! What the readers share below the level of a format: ids, JSON faults, texts, and documents in which
 //! one bad record does not spoil the rest.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -10,7 +11,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::skipped::{Fault, Reason};
+use crate::data::sample::Row;
 use crate::error::{Error, Result};
+use crate::geometry::BoundingBox;
 
 /// An identity: datasets write numbers or strings.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
@@ -47,11 +50,12 @@ pub(super) fn image_id(line: &[u8]) -> Option<Id> {
     Id::deserialize(value.get("image_id")?).ok()
 }
 
-/// Removes the mark that some editors on Windows put before UTF-8, and JSON does not know.
-pub(super) fn remove_byte_order_mark(bytes: &mut Vec<u8>) {
-    const MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
-    if bytes.starts_with(&MARK) {
-        bytes.drain(..MARK.len());
+/// What some editors on Windows put before UTF-8, and JSON does not know.
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+fn remove_byte_order_mark(bytes: &mut Vec<u8>) {
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
     }
 }
 
@@ -61,6 +65,32 @@ pub(super) fn check_has_words(text: &str) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault::new(Reason::NoWords, format!("the text is {text:?}")))
+}
+
+/// Refuses what has the same identity as something before it; `key` is what the file calls that.
+pub(super) fn check_is_new(
+    key: &str,
+    id: Option<&Id>,
+    seen: &mut HashSet<Id>,
+) -> Result<(), Fault> {
+    match id {
+        Some(id) if !seen.insert(id.clone()) => {
+            Err(Fault::new(Reason::Duplicate, format!("the {key} stands above already")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A row per text about a region, which is normalised to the image; `skip` is told of those without
+/// words.
+pub(super) fn rows_of_region<'a>(
+    texts: impl Iterator<Item = &'a str>,
+    region: BoundingBox,
+    mut skip: impl FnMut(Fault),
+) -> Vec<Row> {
+    let row = |text: &str| Row::of_region(text.trim(), region);
+    let checked = texts.map(|text| check_has_words(text).map(|()| row(text)));
+    checked.filter_map(|row| row.map_err(&mut skip).ok()).collect()
 }
 
 /// A record of a document that may be broken by itself.

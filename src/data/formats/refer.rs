@@ -15,7 +15,7 @@ use super::image_folder::ImageFolder;
 use super::record::{self, Id, Lenient};
 use super::skipped::{Fault, Place, Reason, Skipped};
 use super::{Loaded, Request, boxes, pickle};
-use crate::data::sample::{Row, Task};
+use crate::data::sample::Task;
 use crate::error::{Error, Result};
 
 /// What a user can do about a file that is no such pickle.
@@ -144,9 +144,7 @@ impl Reader<'_> {
         place: Place<'_>,
         folder: &mut ImageFolder,
     ) -> Result<(), Fault> {
-        if id.is_some_and(|id| !self.seen.insert(id.clone())) {
-            return Err(Fault::new(Reason::Duplicate, "the ref_id stands above already"));
-        }
+        record::check_is_new("ref_id", id, &mut self.seen)?;
         let (image, annotation) = self.objects.of(found)?;
         boxes::check_size(image.width, image.height)?;
         let file = folder.find(std::slice::from_ref(&image.file_name))?;
@@ -155,13 +153,8 @@ impl Reader<'_> {
         if found.sentences.is_empty() {
             return Err(Fault::new(Reason::NoWords, "nothing is said about the object"));
         }
-        let mut rows = Vec::new();
-        for Sentence { sent } in &found.sentences {
-            match record::check_has_words(sent) {
-                Ok(()) => rows.push(Row::of_region(sent.trim(), region)),
-                Err(fault) => self.skipped.add(place, fault),
-            }
-        }
+        let texts = found.sentences.iter().map(|sentence| sentence.sent.as_str());
+        let rows = record::rows_of_region(texts, region, |fault| self.skipped.add(place, fault));
         self.gathered.add(file.into(), &found.image_id.to_string(), rows);
         Ok(())
     }

@@ -1,15 +1,11 @@
 //! RefCOCO, RefCOCO+ and RefCOCOg as MDETR writes them (`spec/data.md` §4.2): each entry of `images` is
 //! one expression about an image, and the annotation that names it has the box.
 
-use hotcoco::types::Segmentation;
-
 use super::coco::Images;
-use super::coco_instances::decode_mask;
 use super::skipped::{Fault, Reason};
-use super::{Loaded, Request, coco};
+use super::{Loaded, Request, coco, coco_instances};
 use crate::data::sample::Task;
 use crate::error::Result;
-use crate::geometry::mask::Mask;
 
 /// Reads expressions with their boxes; expressions about the same image share a sample.
 pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
@@ -20,6 +16,9 @@ pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
 /// without a mask that can be used is skipped.
 pub(super) fn read_with_masks(request: &Request<'_>) -> Result<Loaded> {
     let caption = |expression: &_, _: &_, _: &_| caption(expression);
+    let mask = |expression: &coco::ImageRecord, object: &_| {
+        coco_instances::mask(object, expression.width, expression.height).map(Some)
+    };
     coco::load_with_masks(Task::Locate, request, Images::Expressions, caption, mask)
 }
 
@@ -27,16 +26,6 @@ fn caption(expression: &coco::ImageRecord) -> Result<String, Fault> {
     expression.caption.clone().ok_or_else(|| {
         Fault::new(Reason::BrokenRecord, format!("image {} has no caption", expression.id))
     })
-}
-
-fn mask(
-    expression: &coco::ImageRecord,
-    object: &coco::AnnotationRecord<Option<Segmentation>>,
-) -> Result<Option<Mask>, Fault> {
-    let broken = |problem: String| Fault::new(Reason::BrokenMask, problem);
-    let segmentation =
-        object.segmentation.as_ref().ok_or_else(|| broken("no segmentation".into()))?;
-    decode_mask(segmentation, expression.width, expression.height).map(Some).map_err(broken)
 }
 
 #[cfg(test)]

@@ -33,6 +33,10 @@ pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
     for path in shards::files(request.annotations)? {
         reader.file(&path)?;
     }
+    // A shard may be empty.
+    if reader.num_records == 0 {
+        return Err(Error::format(request.annotations, "the file is empty", HELP));
+    }
     let Reader { gathered, skipped, num_records, .. } = reader;
     Ok(Loaded { samples: gathered.into_samples(), skipped, num_records, ..Loaded::default() })
 }
@@ -101,10 +105,7 @@ impl Reader {
                 }
             }
         }
-        match self.num_records {
-            0 => Err(Error::format(path, "the file is empty", HELP)),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     fn add(&mut self, path: &Path, index: usize, record: &[u8], offset: u64) {

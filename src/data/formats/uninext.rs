@@ -10,7 +10,7 @@ use super::image_folder::ImageFolder;
 use super::record::{self, Id, Lenient};
 use super::skipped::{Fault, Place, Reason, Skipped};
 use super::{Loaded, Request, boxes};
-use crate::data::sample::{Row, Task};
+use crate::data::sample::Task;
 use crate::error::Result;
 
 /// What a user can do about a file that is not in this layout.
@@ -62,13 +62,8 @@ pub(super) fn read(task: Task, request: &Request<'_>) -> Result<Loaded> {
             let image = folder.find(&file_names(&object))?;
             let size = (object.width, object.height);
             let region = boxes::region(&object.bbox, size, place, &mut skipped)?;
-            let mut rows = Vec::new();
-            for text in &object.expressions {
-                match record::check_has_words(text) {
-                    Ok(()) => rows.push(Row::of_region(text.trim(), region)),
-                    Err(fault) => skipped.add(place, fault),
-                }
-            }
+            let texts = object.expressions.iter().map(String::as_str);
+            let rows = record::rows_of_region(texts, region, |fault| skipped.add(place, fault));
             gathered.add(image.into(), &object.image_id.to_string(), rows);
             Ok(())
         });

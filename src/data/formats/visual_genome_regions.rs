@@ -143,9 +143,7 @@ impl Reader<'_> {
         size: (u32, u32),
         place: Place<'_>,
     ) -> Result<Row, Fault> {
-        if id.is_some_and(|id| !self.seen.insert(id.clone())) {
-            return Err(Fault::new(Reason::Duplicate, "the region_id stands above already"));
-        }
+        record::check_is_new("region_id", id, &mut self.seen)?;
         record::check_has_words(&region.phrase)?;
         let xywh = [region.x, region.y, region.width, region.height];
         let bounds = boxes::region(&xywh, size, place, &mut self.skipped)?;

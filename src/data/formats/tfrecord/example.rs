@@ -46,7 +46,8 @@ impl<'a> Example<'a> {
                 }
                 SEQUENCE_LISTS => {
                     for (key, value) in map(value)? {
-                        example.lists.insert(key, list(value)?);
+                        let list = values(value, |value| Ok(vec![feature(value)?]))?;
+                        example.lists.insert(key, list);
                     }
                 }
                 _ => {}
@@ -98,12 +99,11 @@ impl<'a> Example<'a> {
     /// The features of a list, which are floats.
     pub(super) fn float_lists(&self, name: &str) -> Result<Vec<&[f32]>, String> {
         let lists = self.lists.get(name).ok_or_else(|| format!("there is no `{name}`"))?;
-        let floats = |feature: &'_ Feature<'a>| matches!(feature, Feature::Floats(_));
         lists
             .iter()
             .map(|feature| match feature {
                 Feature::Floats(values) => Ok(values.as_slice()),
-                other => Err(unlike(name, "floats", Some(other).filter(|f| !floats(f)))),
+                other => Err(unlike(name, "floats", Some(other))),
             })
             .collect()
     }
@@ -163,17 +163,6 @@ fn map(value: Value<'_>) -> Result<Vec<(&str, Value<'_>)>, String> {
     Ok(entries)
 }
 
-fn list(value: Value<'_>) -> Result<Vec<Feature<'_>>, String> {
-    let mut features = Vec::new();
-    let mut fields = Fields::new(value.bytes()?);
-    while let Some((number, found)) = fields.next_field()? {
-        if number == LIST_VALUE {
-            features.push(feature(found)?);
-        }
-    }
-    Ok(features)
-}
-
 fn feature(value: Value<'_>) -> Result<Feature<'_>, String> {
     let mut found = Feature::Floats(Vec::new());
     let mut fields = Fields::new(value.bytes()?);
@@ -188,6 +177,7 @@ fn feature(value: Value<'_>) -> Result<Feature<'_>, String> {
     Ok(found)
 }
 
+/// What a list holds; `of` says what its entries are.
 fn values<'a, T>(
     list: Value<'a>,
     of: impl Fn(Value<'a>) -> Result<Vec<T>, String>,

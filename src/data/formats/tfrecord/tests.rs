@@ -164,6 +164,23 @@ fn each_damaged_record_is_skipped_for_its_reason() {
 }
 
 #[test]
+fn a_shard_may_be_empty_but_not_all_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("regions.tfrecord");
+    let shards = ["00000-of-00002", "00001-of-00002"].map(|of| format!("{}-{of}", path.display()));
+    shards.iter().for_each(|shard| std::fs::write(shard, "").unwrap());
+    let request = Request::new(&path, Path::new("nowhere"));
+    let read = || read_leniently(Format::Tfrecord, Task::Locate, &request);
+    assert!(read().unwrap_err().to_string().contains("the file is empty"));
+    let record = frame(&regions(&[0.0, 0.0, 0.5, 1.0]));
+    for shard in &shards {
+        std::fs::write(shard, &record).unwrap();
+        assert_eq!(read().unwrap().samples.len(), 1, "{shard}");
+        std::fs::write(shard, "").unwrap();
+    }
+}
+
+#[test]
 fn no_bytes_are_a_panic() {
     // Every record cut anywhere, in a sound frame.
     for record in [narrative(), expressions(&[2, 1]), regions(&[0.0, 0.0, 0.5, 1.0])] {

@@ -1,6 +1,8 @@
 use std::fs;
 
+use super::builder::BLOCK_BYTES;
 use super::*;
+use crate::data::formats::Reason;
 use crate::data::formats::testing::Folder;
 
 /// A narrative of about `padding` bytes.
