@@ -97,6 +97,11 @@ impl Row {
     pub fn of_region(text: impl Into<String>, region: BoundingBox) -> Self {
         Self { region: Some(region), ..Self::of_image(text) }
     }
+
+    /// The trace that a description is about, in order, normalised to the image; empty for a box.
+    pub fn trace(&self) -> impl Iterator<Item = Point> + '_ {
+        self.locations.iter().flat_map(|location| location.points.iter().copied())
+    }
 }
 
 /// Where the bytes of an image are: a file, or a part of one.
@@ -162,13 +167,6 @@ impl fmt::Display for ImageFile {
             Some(part) => write!(f, "{} (byte {})", self.path.display(), part.offset),
             None => write!(f, "{}", self.path.display()),
         }
-    }
-}
-
-impl Row {
-    /// The trace that a description is about, in order, normalised to the image; empty for a box.
-    pub fn trace(&self) -> impl Iterator<Item = Point> + '_ {
-        self.locations.iter().flat_map(|location| location.points.iter().copied())
     }
 }
 

@@ -103,6 +103,13 @@ impl SourceConfig {
         self.prompt.contains(QUESTION_PLACEHOLDER)
     }
 
+    /// Whether the rows of an image share their prompt: the whole image and the same instruction.
+    pub fn shares_prompt(&self) -> bool {
+        let is_own = |placeholder| self.prompt.contains(placeholder);
+        !self.task.captions_regions()
+            && ![TEXT_PLACEHOLDER, QUESTION_PLACEHOLDER].iter().any(is_own)
+    }
+
     /// The files of `split`.
     pub fn files(&self, split: &str) -> SourceFiles {
         let split = self.splits.get(split).map_or(split, String::as_str);
@@ -133,15 +140,6 @@ fn text_tokens() -> usize {
 
 fn context_tokens() -> usize {
     8
-}
-
-impl SourceConfig {
-    /// Whether the rows of an image share their prompt: the whole image and the same instruction.
-    pub fn shares_prompt(&self) -> bool {
-        let is_own = |placeholder| self.prompt.contains(placeholder);
-        !self.task.captions_regions()
-            && ![TEXT_PLACEHOLDER, QUESTION_PLACEHOLDER].iter().any(is_own)
-    }
 }
 
 /// Samples for one task.

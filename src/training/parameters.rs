@@ -3,6 +3,8 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 
+use super::paths::is_under;
+
 /// Parameters of one part of the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParameterCount {
@@ -54,10 +56,8 @@ impl Counter {
     /// The part that a parameter is listed under.
     fn module(&self) -> String {
         let path = self.path.join(".");
-        let is_under = |part: &str| {
-            path.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        let depth = DEPTHS.iter().find(|(part, _)| is_under(part)).map_or(1, |(_, depth)| *depth);
+        let depth = DEPTHS.iter().find(|(part, _)| is_under(&path, part));
+        let depth = depth.map_or(1, |(_, depth)| *depth);
         let part = self.path[..depth.min(self.path.len())].join(".");
         match self.path.iter().any(|name| name == "lora") {
             true => format!("{part} {ADAPTERS}"),
