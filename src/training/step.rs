@@ -305,45 +305,34 @@ impl InferenceStep for TrainingModel {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
     use crate::data::batch::BatchDims;
     use crate::experiment::schema::LossConfig;
-    use crate::model::language::Vocabulary;
-    use crate::model::pixel_llm::PixelLlmConfig;
+    use crate::model::testing::{VOCABULARY, tiny_config};
 
-    const SIZES: &str = r#"
-        canvas_px = 8
-        vision.eva = { width = 8, depth = 1, num_heads = 2, patch_px = 4, pretrain_image_px = 8, drop_path = 0.0 }
-        vision.sam = { width = 8, depth = 1, num_heads = 2, patch_px = 4, pretrain_image_px = 8, window_tokens = 2, global_blocks = [], output_channels = 4, drop_path = 0.0 }
-        vision.fusion = "largest"
-        location.width = 8
-        adapter = { depth = 1, width = 8, num_heads = 2, mlp_width = 8, num_queries = 2, output_width = 8 }
-        language = { kind = "git", width = 8, depth = 1, num_heads = 2, mlp_width = 8, max_positions = 8, dropout = 0.0 }
-        points = { hidden_width = 8 }
-    "#;
+    const SIDE: usize = 16;
 
     /// Two images that are the same, of which each has one text.
     fn batch() -> HostBatch {
         let dims = BatchDims {
             images: 2,
-            canvas_px: 8,
+            canvas_px: SIDE,
             rows: 1,
             prompts: 1,
             text_tokens: 4,
             context_tokens: 0,
         };
-        let image: Vec<f32> = (0..3 * 8 * 8).map(|i| (i * 7 % 256) as f32).collect();
+        let image: Vec<f32> = (0..3 * SIDE * SIDE).map(|i| (i * 7 % 256) as f32).collect();
         HostBatch {
             task: Task::Narrate,
             dims,
             images: image.repeat(2),
             features: None,
-            sizes: vec![8.0; 4],
-            prompt_boxes: [0.0, 0.0, 8.0, 8.0].repeat(2),
+            sizes: vec![SIDE as f32; 4],
+            prompt_boxes: [0.0, 0.0, SIDE as f32, SIDE as f32].repeat(2),
             prompt_traces: vec![],
             context: vec![],
             text: [1, 5, 6, 2].repeat(2),
@@ -357,9 +346,7 @@ mod tests {
     #[test]
     fn parts_of_a_batch_at_the_same_time_have_the_loss_and_the_gradients_of_the_whole() {
         let device = Device::flex().autodiff();
-        let config: PixelLlmConfig = toml::from_str(SIZES).unwrap();
-        let vocabulary = Vocabulary { size: 9, pad: 0, begin: 1, end: 2 };
-        let model = config.init(vocabulary, &device);
+        let model = tiny_config().init(VOCABULARY, &device);
         let step = |parts: usize, clip: Option<f64>| {
             let model = TrainingModel::new(
                 model.clone(),

@@ -1,6 +1,6 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use burn::train::{InferenceStep, TrainStep};
@@ -14,6 +14,7 @@ use crate::model::heads::boxes::BoxDecoderConfig;
 use crate::model::pixel_llm::PixelLlmConfig;
 use crate::model::testing::{VOCABULARY, tiny_boxes, tiny_config};
 use crate::training::gradients::gradient_norm;
+use crate::training::testing::Direction;
 
 const SIDE: usize = 16;
 
@@ -84,7 +85,7 @@ fn boxes_and_their_captions_are_learnt_together() {
     assert!((item.loss - sum).abs() < 1e-4 * sum, "{} {sum}", item.loss);
     assert!(norm > 0.0 && norm.is_finite());
     for part in ["model.vision.eva", "model.boxes.head", "model.boxes.roi_head", "model.language"] {
-        let learnt = Dot::along(&model, &output.grads, part).norm;
+        let learnt = along(&model, &output.grads, part).norm();
         assert!(learnt > 0.0, "{part} learns nothing");
     }
 }
@@ -189,77 +190,14 @@ fn rows_are_those_of_boxes_up_to_the_last_that_is_matched() {
     assert_eq!(valid, [1.0, 0.0, 1.0, 1.0]);
 }
 
-/// A direction of the parameters under a path, and how the gradient goes along it.
-struct Dot<'a> {
-    gradients: &'a GradientsParams,
-    under: &'a str,
-    path: Vec<String>,
-    rng: ChaCha8Rng,
-    directions: HashMap<ParamId, Vec<f32>>,
-    /// Σ of gradient times direction.
-    dot: f64,
-    /// √ Σ of the directions' squares.
-    norm: f64,
-}
-
-impl<'a> Dot<'a> {
-    /// The gradient itself, each number of it stretched at random: along it, a derivative stands out
-    /// from the rounding of the loss.
-    fn along(model: &TrainingModel, gradients: &'a GradientsParams, under: &'a str) -> Self {
-        let mut visitor = Self {
-            gradients,
-            under,
-            path: Vec::new(),
-            rng: ChaCha8Rng::seed_from_u64(11),
-            directions: HashMap::new(),
-            dot: 0.0,
-            norm: 0.0,
-        };
-        model.visit(&mut visitor);
-        visitor.norm = visitor.norm.sqrt();
-        visitor
-    }
-}
-
-impl ModuleVisitor for Dot<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_string());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if !self.path.join(".").starts_with(self.under) {
-            return;
-        }
-        let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
-        let gradient: Vec<f32> = gradient.into_data().iter::<f32>().collect();
-        let direction: Vec<f32> =
-            gradient.iter().map(|value| value * self.rng.random_range(0.5..1.5)).collect();
-        for (value, direction) in gradient.iter().zip(&direction) {
-            self.dot += f64::from(value * direction);
-            self.norm += f64::from(direction * direction);
-        }
-        self.directions.insert(param.id, direction);
-    }
-}
-
-/// Moves parameters along their directions.
-struct Moved<'a> {
-    directions: &'a HashMap<ParamId, Vec<f32>>,
-    step: f32,
-}
-
-impl ModuleMapper for Moved<'_> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(direction) = self.directions.get(&param.id) else { return param };
-        let (id, tensor, mapper) = param.consume();
-        let data = TensorData::new(direction.clone(), tensor.dims());
-        let direction = Tensor::<D>::from_data(data, &tensor.device());
-        Param::from_mapped_value(id, tensor + direction * self.step, mapper)
-    }
+/// A direction of the parameters under a path: the gradient itself, each number of it stretched at random.
+/// Along it, a derivative stands out from the rounding of the loss.
+fn along(model: &TrainingModel, gradients: &GradientsParams, under: &str) -> Direction {
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    Direction::new(model, gradients, |trained| {
+        let gradient = trained.gradient.filter(|_| trained.path.starts_with(under))?;
+        Some(gradient.iter().map(|value| value * rng.random_range(0.5..1.5)).collect())
+    })
 }
 
 /// Adds noise to every parameter: a new model hardly hears what it sees, and its gradients are lost in
@@ -293,8 +231,13 @@ fn the_gradient_of_the_whole_model_is_that_of_finite_differences() {
     let device = model.device();
     let losses = model.losses(batch.to_device(&device));
     assert!(losses.detection.is_some());
+    let here = f64::from(losses.total.clone().into_scalar::<f32>());
     let gradients = GradientsParams::from_grads(losses.total.backward(), &model);
     let plain = model.valid();
+    let loss = |moved: &TrainingModel| {
+        let losses = moved.losses(batch.to_device(&moved.device()));
+        f64::from(losses.total.into_scalar::<f32>())
+    };
     for part in [
         "model.vision",
         "model.adapter",
@@ -303,18 +246,12 @@ fn the_gradient_of_the_whole_model_is_that_of_finite_differences() {
         "model.boxes.head",
         "model.boxes.roi_head",
     ] {
-        let along = Dot::along(&model, &gradients, part);
-        assert!(along.norm > 0.0, "{part}");
+        let along = along(&model, &gradients, part);
+        assert!(along.norm() > 0.0, "{part}");
         // 1/500 of a unit of all its parameters together.
-        let step = 2e-3 / along.norm as f32;
-        let at = |step: f32| {
-            let mut moved = Moved { directions: &along.directions, step };
-            let model = plain.clone().map(&mut moved);
-            let batch = batch.to_device(&model.device());
-            f64::from(model.losses(batch).total.into_scalar::<f32>())
-        };
-        let found = (at(step) - at(-step)) / (2.0 * f64::from(step));
-        let difference = (found - along.dot).abs();
-        assert!(difference < 2e-2 * along.dot.abs(), "{part}: {found} {}", along.dot);
+        let [back, ahead] = along.slopes(&plain, here, 2e-3 / along.norm(), loss);
+        let found = (back + ahead) / 2.0;
+        let difference = (found - along.slope).abs();
+        assert!(difference < 2e-2 * along.slope.abs(), "{part}: {found} {}", along.slope);
     }
 }
