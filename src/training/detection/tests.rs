@@ -74,15 +74,15 @@ const TWO: &[[f32; 4]] = &[[1.0, 2.0, 7.0, 9.0], [6.0, 5.0, 15.0, 14.0]];
 fn boxes_and_their_captions_are_learnt_together() {
     let model = model(tiny_boxes(), 1);
     let output = TrainStep::step(&model, batch(&[TWO, &TWO[..1]]));
-    let (item, norm) = (output.item, gradient_norm(&model, &output.grads));
-    let detection = item.detection_loss.unwrap();
+    let (losses, norm) = (output.item.losses, gradient_norm(&model, &output.grads));
+    let detection = losses.detection_loss.unwrap();
     assert!(detection.heatmap > 0.0 && detection.distances > 0.0, "{detection:?}");
     assert!(detection.classes > 0.0 && detection.boxes > 0.0, "{detection:?}");
-    assert!(item.text_loss.is_some_and(|loss| loss > 0.0) && item.point_loss.is_none());
+    assert!(losses.text_loss.is_some_and(|loss| loss > 0.0) && losses.point_loss.is_none());
     let parts = 0.5 * detection.heatmap + detection.distances + detection.classes + detection.boxes;
     assert!((detection.total - parts).abs() < 1e-4 * parts);
-    let sum = detection.total + item.text_loss.unwrap();
-    assert!((item.loss - sum).abs() < 1e-4 * sum, "{} {sum}", item.loss);
+    let sum = detection.total + losses.text_loss.unwrap();
+    assert!((losses.loss - sum).abs() < 1e-4 * sum, "{} {sum}", losses.loss);
     assert!(norm > 0.0 && norm.is_finite());
     for part in ["model.vision.eva", "model.boxes.head", "model.boxes.roi_head", "model.language"] {
         let learnt = along(&model, &output.grads, part).norm();
@@ -98,7 +98,7 @@ fn a_step_is_a_function_of_the_batch_and_its_seed() {
     let model = model(boxes, 1);
     let loss = |seed: u64| {
         let output = InferenceStep::step(&model, HostBatch { seed, ..batch(&[TWO, TWO]) });
-        output.detection_loss.unwrap()
+        output.losses.detection_loss.unwrap()
     };
     assert_eq!(loss(1), loss(1));
     // Another draw of the second stage's boxes; the first stage draws nothing.
@@ -112,18 +112,10 @@ fn parts_of_a_batch_have_means_of_their_own() {
     let (whole, parts) = (model(tiny_boxes(), 1), model(tiny_boxes(), 2));
     let boxes: [&[[f32; 4]]; 2] = [TWO, &TWO[..1]];
     let alone =
-        boxes.map(|one| TrainStep::step(&whole, batch(&[one])).item.detection_loss.unwrap());
-    let together = TrainStep::step(&parts, batch(&boxes)).item.detection_loss.unwrap();
+        boxes.map(|one| TrainStep::step(&whole, batch(&[one])).item.losses.detection_loss.unwrap());
+    let together = TrainStep::step(&parts, batch(&boxes)).item.losses.detection_loss.unwrap();
     // The first image is the same alone; the second has other pixels and draws, so only bounds hold.
     assert!(together.total.is_finite() && alone[0].total.is_finite());
-    let weighted = DetectionMeasure::weighted_mean([
-        (Some(alone[0]), 3.0),
-        (None, 9.0),
-        (Some(alone[1]), 1.0),
-    ]);
-    let expected = 0.75 * alone[0].total + 0.25 * alone[1].total;
-    assert!((weighted.unwrap().total - expected).abs() < 1e-9);
-    assert_eq!(DetectionMeasure::weighted_mean([(None, 1.0)]), None);
 }
 
 /// A name, and the boxes of two images.
@@ -147,12 +139,12 @@ fn degenerate_boxes_teach_no_object_and_nothing_that_is_not_a_number() {
         let annotated = batch.to_device(&Device::flex()).annotated;
         assert!(annotated.iter().flatten().all(|one| one.area() == 0.0), "{name}");
         let output = TrainStep::step(&model, batch);
-        let (item, norm) = (output.item, gradient_norm(&model, &output.grads));
-        let detection = item.detection_loss.unwrap();
-        assert!(item.loss.is_finite() && norm.is_finite(), "{name}: {item:?} {norm}");
+        let (losses, norm) = (output.item.losses, gradient_norm(&model, &output.grads));
+        let detection = losses.detection_loss.unwrap();
+        assert!(losses.loss.is_finite() && norm.is_finite(), "{name}: {losses:?} {norm}");
         // All is background: no distances, no corrections, no captions.
         assert_eq!((detection.distances, detection.boxes), (0.0, 0.0), "{name}");
-        assert_eq!(item.text_loss, Some(0.0), "{name}");
+        assert_eq!(losses.text_loss, Some(0.0), "{name}");
         assert!(detection.heatmap > 0.0 && detection.classes > 0.0, "{name}");
     }
 }
@@ -160,8 +152,9 @@ fn degenerate_boxes_teach_no_object_and_nothing_that_is_not_a_number() {
 #[test]
 fn an_object_beside_degenerate_boxes_is_learnt_as_if_it_were_alone() {
     let model = model(tiny_boxes(), 1);
-    let step =
-        |boxes: &[[f32; 4]]| InferenceStep::step(&model, batch(&[boxes])).detection_loss.unwrap();
+    let step = |boxes: &[[f32; 4]]| {
+        InferenceStep::step(&model, batch(&[boxes])).losses.detection_loss.unwrap()
+    };
     let (alone, beside) = (step(&TWO[..1]), step(&[TWO[0], [5.0, 5.0, 5.0, 9.0]]));
     assert!((alone.heatmap - beside.heatmap).abs() < 1e-6 * alone.heatmap);
     assert!((alone.distances - beside.distances).abs() < 1e-6 * alone.distances);

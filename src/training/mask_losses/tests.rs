@@ -180,15 +180,15 @@ fn gradients_of_the_expected_overlap_are_those_of_finite_differences() {
     assert!(num_moving >= 2, "{num_moving} parameters change the loss");
 }
 
-fn step(batch: HostBatch) -> (f64, f64, MaskMeasures) {
+fn step(batch: HostBatch) -> (f64, f64, MaskMeasure) {
     let device = Device::flex().autodiff();
     let output = TrainStep::step(&training_model(LossConfig::default(), &device), batch).item;
-    (output.loss, output.gradient_norm, output.mask.unwrap())
+    (output.losses.loss, output.gradient_norm, output.losses.mask_loss.unwrap())
 }
 
 #[test]
 fn batches_with_nothing_to_learn_of_masks_cost_nothing_and_are_numbers() {
-    let nothing = MaskMeasures { loss: 0.0, focal: 0.0, dice: 0.0, iou: 0.0 };
+    let nothing = MaskMeasure { total: 0.0, focal: 0.0, dice: 0.0, iou: 0.0 };
     let without_masks = |batch: &mut HostBatch| {
         batch.masks = Some(HostMasks { pixels: vec![0; 2 * 64], valid: vec![0.0; 2] });
     };
@@ -219,7 +219,7 @@ fn masks_of_no_pixel_of_every_pixel_and_on_an_image_of_one_pixel_are_learnt_from
             let sizes = sizes.to_vec();
             let (loss, norm, mask) = step(HostBatch { masks, sizes, points, ..batch() });
             assert!(loss.is_finite() && norm.is_finite() && norm > 0.0, "{loss} {norm}");
-            assert!(mask.loss > 0.0 && (0.0..=1.0).contains(&mask.dice), "{mask:?}");
+            assert!(mask.total > 0.0 && (0.0..=1.0).contains(&mask.dice), "{mask:?}");
         }
     }
 }
@@ -236,12 +236,4 @@ fn batches_without_masks_and_masks_that_weigh_nothing_have_no_mask_loss() {
     };
     assert!(losses(1.0, true).is_some());
     assert!(losses(1.0, false).is_none() && losses(0.0, true).is_none());
-}
-
-#[test]
-fn means_are_weighted_and_pass_over_what_has_no_masks() {
-    let of = |x: f64| MaskMeasures { loss: x, focal: 2.0 * x, dice: 3.0 * x, iou: 4.0 * x };
-    let mean = MaskMeasures::mean([(Some(of(1.0)), 1.0), (None, 5.0), (Some(of(4.0)), 2.0)]);
-    assert_eq!(mean, Some(of(3.0)));
-    assert_eq!(MaskMeasures::mean([(None, 1.0)]), None);
 }
