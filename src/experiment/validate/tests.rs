@@ -199,6 +199,7 @@ fn rates_and_shares_are_in_range() {
     let key = "losses.text.label_smoothing";
     assert_eq!(problem_of(|e| e.losses.text.label_smoothing = 1.0), key);
     assert_eq!(problem_of(|e| e.losses.point.weight = -0.1), "losses.point.weight");
+    assert_eq!(problem_of(|e| e.losses.overlap.weight = -0.1), "losses.overlap.weight");
     assert_eq!(problem_of(|e| e.schedule.final_share = 1.1), "schedule.final_share");
     assert_eq!(problem_of(|e| e.schedule.warmup_steps = 10_000), "schedule.warmup_steps");
     assert_eq!(problem_of(|e| e.training.max_steps = 250), "schedule.warmup_steps");
