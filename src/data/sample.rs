@@ -128,12 +128,21 @@ impl ImageFile {
     /// # Errors
     /// What the system says.
     pub fn read(&self) -> io::Result<Vec<u8>> {
-        let Some(FilePart { offset, length }) = self.part else { return fs::read(&self.path) };
-        let mut file = fs::File::open(&self.path)?;
-        file.seek(SeekFrom::Start(offset))?;
+        if self.part.is_none() {
+            return fs::read(&self.path);
+        }
         let mut bytes = Vec::new();
-        file.take(length).read_to_end(&mut bytes)?;
+        self.open()?.read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+
+    /// To read its bytes one after the other.
+    pub(super) fn open(&self) -> io::Result<impl Read> {
+        let mut file = fs::File::open(&self.path)?;
+        let whole = FilePart { offset: 0, length: u64::MAX };
+        let FilePart { offset, length } = self.part.unwrap_or(whole);
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(file.take(length))
     }
 }
 

@@ -192,11 +192,6 @@ impl Source {
         let rows = (0..self.samples.len()).flat_map(rows);
         rows.map(|(sample, row)| Ok(self.samples.row(sample, row)?.into_owned().text))
     }
-
-    /// Whether the rows of an image share their prompt: the whole image and the same instruction.
-    pub fn shares_prompt(&self) -> bool {
-        self.config.shares_prompt()
-    }
 }
 
 /// The instruction before the text of `row`; `prompt` has the placeholders.
@@ -244,7 +239,7 @@ mod tests {
         };
         assert!(config.answers_questions());
         let source = Source { config, samples: Vec::new().into(), skipped: Skipped::default() };
-        assert!(!source.shares_prompt());
+        assert!(!source.config.shares_prompt());
         let row = Row { question: Some("Why {text}?".into()), ..Row::of_image("Because.") };
         assert_eq!(fill_prompt(&source.config.prompt, &row), "Q: Why {text}? {x} A: ");
     }

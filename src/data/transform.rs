@@ -8,7 +8,6 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::{DynamicImage, RgbImage};
 
-pub use super::image_file::open_image;
 use super::image_file::{DecodeConfig, HELP, MAX_SIDE_PX, open_rgb, to_rgb};
 use super::placement::Placement;
 use super::sample::ImageFile;

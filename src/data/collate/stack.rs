@@ -16,7 +16,7 @@ impl Collator {
             items.iter().flat_map(|item| &item.rows).map(length).max().unwrap_or(0)
         };
         let rows = items.iter().map(|item| item.rows.len()).max().unwrap_or(0).max(1);
-        let shares_prompt = picks.iter().all(|pick| pick.source.shares_prompt());
+        let shares_prompt = picks.iter().all(|pick| pick.source.config.shares_prompt());
         let has_masks = picks.iter().any(|pick| pick.source.config.masks);
         let text_tokens = match has_masks {
             // The mask branch reads the padding, too: there must always be the same of it.
