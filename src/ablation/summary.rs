@@ -248,7 +248,7 @@ fn curve(trials: &[(u64, Finished)]) -> Curve {
             if let Record::Validation(check) = record {
                 let steps = sums.entry(check.task.name().to_string()).or_default();
                 let (sum, count) = steps.entry(check.step).or_default();
-                *sum += check.loss;
+                *sum += check.losses.loss;
                 *count += 1;
             }
         }

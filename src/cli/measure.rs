@@ -6,8 +6,8 @@ use std::sync::Arc;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output::say;
+use crate::data::image_file::open_image;
 use crate::data::source::Source;
-use crate::data::transform::open_image;
 use crate::error::Result;
 use crate::experiment::{self, Experiment};
 use crate::metrics::meteor::Meteor;

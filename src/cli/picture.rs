@@ -7,7 +7,8 @@ use image::RgbImage;
 use serde::Serialize;
 
 use super::output::say;
-use crate::data::transform::{Canvas, from_image, open_image};
+use crate::data::image_file::open_image;
+use crate::data::transform::{Canvas, from_image};
 use crate::error::{Error, Result};
 
 /// Which image, and what to write.

@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use self::shared_images::SharedImages;
 use super::formats::{self, Format, Loaded, Reason, Request};
+use super::image_file::open_image;
 use super::sample::ImageFile;
 use super::source::{SourceConfig, SourceFiles};
-use super::transform::open_image;
 use crate::error::{Error, Result};
 
 /// What was looked at, and what is wrong.

@@ -78,15 +78,15 @@ pub struct StepPlan {
     pub changes: Vec<ChaCha8Rng>,
 }
 
-/// Weights of the sources at `step`, and the step at which the next source joins.
-fn phase(sources: &[MixedSource], step: usize) -> Result<(Vec<f64>, usize)> {
+/// Draws the source of `step` and of those after it, up to the step at which the next source joins.
+fn phase(sources: &[MixedSource], step: usize) -> Result<(WeightedIndex<f64>, usize)> {
     let joined = |source: &MixedSource| source.first_step <= step;
     let weights = sources.iter().map(|s| if joined(s) { s.weight } else { 0.0 });
     let later = sources.iter().filter(|source| !joined(source)).map(|source| source.first_step);
-    Ok((weights.collect(), later.min().unwrap_or(usize::MAX)))
+    Ok((weighted(weights, step)?, later.min().unwrap_or(usize::MAX)))
 }
 
-fn weighted(weights: &[f64], step: usize) -> Result<WeightedIndex<f64>> {
+fn weighted(weights: impl Iterator<Item = f64>, step: usize) -> Result<WeightedIndex<f64>> {
     WeightedIndex::new(weights).map_err(|error| Error::Usage {
         problem: format!("no source can be drawn at step {step}: {error}"),
         help:
@@ -126,8 +126,7 @@ impl Mixture {
     pub fn new(config: &MixtureConfig, sources: &[MixedSource]) -> Result<Self> {
         let plan = match (config.epochs, config.mixing) {
             (Some(epochs), _) => {
-                let weights: Vec<_> = sources.iter().map(|source| source.weight).collect();
-                weighted(&weights, 0)?;
+                weighted(sources.iter().map(|source| source.weight), 0)?;
                 Plan::Epochs(Epochs::new(config, sources, epochs))
             }
             (None, Mixing::PerSource) => Plan::PerSource(per_source(config, sources)?),
@@ -202,8 +201,7 @@ fn per_source(config: &MixtureConfig, sources: &[MixedSource]) -> Result<Vec<(us
     let mut counts = vec![0; sources.len()];
     let mut draws = Vec::with_capacity(config.num_steps);
     while draws.len() < config.num_steps {
-        let (weights, until) = phase(sources, draws.len())?;
-        let weighted = weighted(&weights, draws.len())?;
+        let (weighted, until) = phase(sources, draws.len())?;
         for _ in draws.len()..until.min(config.num_steps) {
             let source = weighted.sample(&mut rng);
             counts[source] += 1;
@@ -230,8 +228,7 @@ impl Merged {
         let mut merged = Self { sources: sources.to_vec(), tasks: vec![], before: vec![] };
         let mut counts = vec![0; sources.len()];
         while merged.tasks.len() < config.num_steps {
-            let (weights, until) = phase(sources, merged.tasks.len())?;
-            let weighted = weighted(&weights, merged.tasks.len())?;
+            let (weighted, until) = phase(sources, merged.tasks.len())?;
             for step in merged.tasks.len()..until.min(config.num_steps) {
                 merged.tasks.push(sources[weighted.sample(&mut rng)].task);
                 merged.before.extend(&counts);

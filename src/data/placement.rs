@@ -81,13 +81,6 @@ impl Placement {
         Some(BoundingBox::new(x0, y0, x1, y1))
     }
 
-    /// A point normalised to the image → normalised to the window; `None` where it is cut away.
-    pub fn point(&self, point: Point) -> Option<Point> {
-        let [x, _] = self.horizontal(point.x, point.x)?;
-        let [y, _] = self.vertical(point.y, point.y)?;
-        Some(Point { x, y })
-    }
-
     /// A point normalised to the image → normalised to the window; of one that is cut away, the nearest
     /// place in it. Traces are kept on images in the same way.
     pub fn nearest(&self, point: Point) -> Point {
@@ -181,6 +174,12 @@ mod tests {
         assert_eq!(fitted_size((10_000, 1), 64), (64, 1));
     }
 
+    /// Where a box of one point is; `None` where it is cut away.
+    fn seen_at(placement: &Placement, point: Point) -> Option<Point> {
+        let seen = placement.bounds(BoundingBox::new(point.x, point.y, point.x, point.y))?;
+        Some(Point { x: seen.x0, y: seen.y0 })
+    }
+
     #[test]
     fn windows_and_what_is_in_them_by_hand() {
         // 80 × 40 at twice its size is 160 × 80, of which 100 × 80 go on the canvas; 60 to choose from.
@@ -201,11 +200,11 @@ mod tests {
         close(middle.flipped().bounds(bounds).unwrap(), [0.34, 0.25, 1.0, 0.75]);
         assert!((middle.visible_share(bounds) - 66.0 / 80.0).abs() < 1e-6);
         assert_eq!(middle.bounds(BoundingBox::new(0.0, 0.0, 0.1875, 1.0)), None);
-        assert_eq!(middle.point(Point { x: 0.1, y: 0.5 }), None);
+        assert_eq!(seen_at(&middle, Point { x: 0.1, y: 0.5 }), None);
         assert_eq!(middle.nearest(Point { x: 0.1, y: 0.25 }), Point { x: 0.0, y: 0.25 });
         assert_eq!(middle.flipped().nearest(Point { x: 0.1, y: 0.25 }), Point { x: 1.0, y: 0.25 });
         let seen = Point { x: 0.5, y: 0.75 };
-        assert_eq!(Some(middle.nearest(seen)), middle.point(seen));
+        assert_eq!(Some(middle.nearest(seen)), seen_at(&middle, seen));
         // A line is seen where it is, and not where it is cut away.
         let line = |x: f32| middle.bounds(BoundingBox::new(x, 0.0, x, 1.0));
         assert!(line(0.5).is_some() && line(0.1).is_none());
@@ -268,7 +267,7 @@ mod tests {
                 assert!((found[edge] - expected[edge]).abs() <= 0.75, "{says}");
                 assert!((masked[edge] - expected[edge]).abs() <= 0.75, "{says}");
             }
-            let center = placement.point(bounds.center());
+            let center = seen_at(&placement, bounds.center());
             if let Some(Point { x, y }) = center {
                 let at = |v: f32, size: u32| (v * size as f32) as usize;
                 let pixel = at(y, canvas.height) * side + at(x, canvas.width);

@@ -97,6 +97,11 @@ impl Row {
     pub fn of_region(text: impl Into<String>, region: BoundingBox) -> Self {
         Self { region: Some(region), ..Self::of_image(text) }
     }
+
+    /// The trace that a description is about, in order, normalised to the image; empty for a box.
+    pub fn trace(&self) -> impl Iterator<Item = Point> + '_ {
+        self.locations.iter().flat_map(|location| location.points.iter().copied())
+    }
 }
 
 /// Where the bytes of an image are: a file, or a part of one.
@@ -123,12 +128,21 @@ impl ImageFile {
     /// # Errors
     /// What the system says.
     pub fn read(&self) -> io::Result<Vec<u8>> {
-        let Some(FilePart { offset, length }) = self.part else { return fs::read(&self.path) };
-        let mut file = fs::File::open(&self.path)?;
-        file.seek(SeekFrom::Start(offset))?;
+        if self.part.is_none() {
+            return fs::read(&self.path);
+        }
         let mut bytes = Vec::new();
-        file.take(length).read_to_end(&mut bytes)?;
+        self.open()?.read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+
+    /// To read its bytes one after the other.
+    pub(super) fn open(&self) -> io::Result<impl Read> {
+        let mut file = fs::File::open(&self.path)?;
+        let whole = FilePart { offset: 0, length: u64::MAX };
+        let FilePart { offset, length } = self.part.unwrap_or(whole);
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(file.take(length))
     }
 }
 
@@ -162,13 +176,6 @@ impl fmt::Display for ImageFile {
             Some(part) => write!(f, "{} (byte {})", self.path.display(), part.offset),
             None => write!(f, "{}", self.path.display()),
         }
-    }
-}
-
-impl Row {
-    /// The trace that a description is about, in order, normalised to the image; empty for a box.
-    pub fn trace(&self) -> impl Iterator<Item = Point> + '_ {
-        self.locations.iter().flat_map(|location| location.points.iter().copied())
     }
 }
 

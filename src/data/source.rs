@@ -103,6 +103,13 @@ impl SourceConfig {
         self.prompt.contains(QUESTION_PLACEHOLDER)
     }
 
+    /// Whether the rows of an image share their prompt: the whole image and the same instruction.
+    pub fn shares_prompt(&self) -> bool {
+        let is_own = |placeholder| self.prompt.contains(placeholder);
+        !self.task.captions_regions()
+            && ![TEXT_PLACEHOLDER, QUESTION_PLACEHOLDER].iter().any(is_own)
+    }
+
     /// The files of `split`.
     pub fn files(&self, split: &str) -> SourceFiles {
         let split = self.splits.get(split).map_or(split, String::as_str);
@@ -133,15 +140,6 @@ fn text_tokens() -> usize {
 
 fn context_tokens() -> usize {
     8
-}
-
-impl SourceConfig {
-    /// Whether the rows of an image share their prompt: the whole image and the same instruction.
-    pub fn shares_prompt(&self) -> bool {
-        let is_own = |placeholder| self.prompt.contains(placeholder);
-        !self.task.captions_regions()
-            && ![TEXT_PLACEHOLDER, QUESTION_PLACEHOLDER].iter().any(is_own)
-    }
 }
 
 /// Samples for one task.
@@ -194,11 +192,6 @@ impl Source {
         let rows = (0..self.samples.len()).flat_map(rows);
         rows.map(|(sample, row)| Ok(self.samples.row(sample, row)?.into_owned().text))
     }
-
-    /// Whether the rows of an image share their prompt: the whole image and the same instruction.
-    pub fn shares_prompt(&self) -> bool {
-        self.config.shares_prompt()
-    }
 }
 
 /// The instruction before the text of `row`; `prompt` has the placeholders.
@@ -246,7 +239,7 @@ mod tests {
         };
         assert!(config.answers_questions());
         let source = Source { config, samples: Vec::new().into(), skipped: Skipped::default() };
-        assert!(!source.shares_prompt());
+        assert!(!source.config.shares_prompt());
         let row = Row { question: Some("Why {text}?".into()), ..Row::of_image("Because.") };
         assert_eq!(fill_prompt(&source.config.prompt, &row), "Q: Why {text}? {x} A: ");
     }

@@ -8,7 +8,6 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::{DynamicImage, RgbImage};
 
-pub use super::image_file::open_image;
 use super::image_file::{DecodeConfig, HELP, MAX_SIDE_PX, open_rgb, to_rgb};
 use super::placement::Placement;
 use super::sample::ImageFile;
@@ -23,6 +22,26 @@ pub struct Canvas {
     pub width: u32,
     /// Height of the image on the canvas, without padding, in pixels.
     pub height: u32,
+}
+
+impl Canvas {
+    /// Interleaved bytes → planes, `[3, S, S]`, 0–255.
+    pub(crate) fn planes(&self) -> Vec<f32> {
+        let mut planes = vec![0.0; self.pixels.len()];
+        self.write_planes(&mut planes);
+        planes
+    }
+
+    /// As [`Self::planes`], to a place that is there.
+    pub(super) fn write_planes(&self, planes: &mut [f32]) {
+        let (pixels, _) = self.pixels.as_chunks::<3>();
+        let (red, rest) = planes.split_at_mut(pixels.len());
+        let (green, blue) = rest.split_at_mut(pixels.len());
+        for (((pixel, red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
+            let [r, g, b] = pixel.map(f32::from);
+            (*red, *green, *blue) = (r, g, b);
+        }
+    }
 }
 
 /// Decodes an image file with the defaults and puts it on a canvas of `canvas_px × canvas_px`.

@@ -92,6 +92,13 @@ fn at_least(key: &str, value: usize, least: usize) -> Option<ConfigProblem> {
     (value < least).then(|| problem(key, format!("is {value}"), format!("at least {least}")))
 }
 
+/// Those of `counts` that are 0, with their keys.
+fn at_least_one<'a>(
+    counts: impl IntoIterator<Item = (&'a str, usize)>,
+) -> impl Iterator<Item = ConfigProblem> {
+    counts.into_iter().filter_map(|(key, count)| at_least(key, count, 1))
+}
+
 /// A problem unless `value` is a finite number for which `is_allowed` holds.
 fn number(
     key: &str,
@@ -213,10 +220,7 @@ fn training(config: &TrainingConfig) -> Vec<ConfigProblem> {
         ("keep_checkpoints", config.keep_checkpoints),
         ("parallel_parts", config.parallel_parts),
     ];
-    let mut problems: Vec<_> =
-        counts.into_iter().filter_map(|(key, count)| at_least(key, count, 1)).collect();
-    problems.extend(config.epochs.and_then(|epochs| at_least("epochs", epochs, 1)));
-    problems
+    at_least_one(counts.into_iter().chain(config.epochs.map(|epochs| ("epochs", epochs)))).collect()
 }
 
 fn optimizer(config: &OptimizerConfig) -> Vec<ConfigProblem> {
@@ -256,6 +260,7 @@ fn losses(config: &LossConfig, of_parts: bool) -> Vec<ConfigProblem> {
         not_negative("text.weight", config.text.weight),
         below_one("text.label_smoothing", config.text.label_smoothing),
         not_negative("point.weight", config.point.weight),
+        not_negative("overlap.weight", config.overlap.weight),
         not_negative("detection.weight", detection.weight),
         not_negative("detection.heatmap_weight", detection.heatmap_weight),
         not_negative("detection.distance_weight", detection.distance_weight),
@@ -275,7 +280,7 @@ fn losses(config: &LossConfig, of_parts: bool) -> Vec<ConfigProblem> {
 
 fn evaluation(config: &EvaluationConfig) -> Vec<ConfigProblem> {
     let counts = [("max_images", config.max_images), ("batch_size", config.batch_size)];
-    counts.into_iter().filter_map(|(key, count)| at_least(key, count, 1)).collect()
+    at_least_one(counts).collect()
 }
 
 #[cfg(test)]

@@ -217,7 +217,7 @@ mod tests {
         let mut records = example::records(50);
         for record in &mut records {
             if let crate::training::record::Record::Step(step) = record {
-                step.loss = f64::NAN;
+                step.losses.loss = f64::NAN;
             }
         }
         let charts = charts(&records).charts;

@@ -1,7 +1,7 @@
 //! From the records of a run to curves that fit a page, however many steps it had.
 
 use crate::data::sample::Task;
-use crate::training::record::{Record, StepRecord, ValidationRecord};
+use crate::training::record::{LossRecord, Record, StepRecord, ValidationRecord};
 
 /// A value at a step. A value that is not finite is a gap.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -102,9 +102,8 @@ fn charts_of(records: &[&Record]) -> Vec<Chart> {
         .iter()
         .filter_map(|r| if let Record::Validation(check) = r { Some(check) } else { None })
         .collect();
-    let by_task = |title, step: fn(&StepRecord) -> Option<f64>, check: fn(&_) -> Option<f64>| {
-        let curves =
-            Task::ALL.into_iter().map(|task| task_curve(task, &steps, &checks, step, check));
+    let by_task = |title, value: fn(&LossRecord) -> Option<f64>| {
+        let curves = Task::ALL.into_iter().map(|task| task_curve(task, &steps, &checks, value));
         Chart { title, may_be_logarithmic: true, curves: curves.filter(Curve::is_seen).collect() }
     };
     let overall = |title, value: fn(&StepRecord) -> f64, smoothed: bool| {
@@ -114,19 +113,15 @@ fn charts_of(records: &[&Record]) -> Vec<Chart> {
         Chart { title, may_be_logarithmic: smoothed, curves }
     };
     let charts = [
-        by_task("Loss", |s| Some(s.loss), |v: &ValidationRecord| Some(v.loss)),
-        by_task("Text loss", |s| s.text_loss, |v| v.text_loss),
-        by_task("Point loss", |s| s.point_loss, |v| v.point_loss),
-        by_task("Overlap loss", |s| s.overlap_loss, |v| v.overlap_loss),
-        by_task(
-            "Detection loss",
-            |s| s.detection_loss.map(|loss| loss.total),
-            |v| v.detection_loss.map(|loss| loss.total),
-        ),
-        by_task("Mask loss", |s| Some(s.mask?.loss), |v| Some(v.mask?.loss)),
-        by_task("Mask focal loss", |s| Some(s.mask?.focal), |v| Some(v.mask?.focal)),
-        by_task("Mask dice loss", |s| Some(s.mask?.dice), |v| Some(v.mask?.dice)),
-        by_task("Mask IoU loss", |s| Some(s.mask?.iou), |v| Some(v.mask?.iou)),
+        by_task("Loss", |losses| Some(losses.loss)),
+        by_task("Text loss", |losses| losses.text_loss),
+        by_task("Point loss", |losses| losses.point_loss),
+        by_task("Overlap loss", |losses| losses.overlap_loss),
+        by_task("Detection loss", |losses| Some(losses.detection_loss?.total)),
+        by_task("Mask loss", |losses| Some(losses.mask_loss?.total)),
+        by_task("Mask focal loss", |losses| Some(losses.mask_loss?.focal)),
+        by_task("Mask dice loss", |losses| Some(losses.mask_loss?.dice)),
+        by_task("Mask IoU loss", |losses| Some(losses.mask_loss?.iou)),
         overall("Learning rate", |s| s.learning_rate, false),
         overall("Gradient norm", |s| s.gradient_norm, true),
         overall("Images per second", |s| s.samples_per_second, true),
@@ -138,15 +133,14 @@ fn task_curve(
     task: Task,
     steps: &[&StepRecord],
     checks: &[&ValidationRecord],
-    step_value: fn(&StepRecord) -> Option<f64>,
-    check_value: fn(&ValidationRecord) -> Option<f64>,
+    value: fn(&LossRecord) -> Option<f64>,
 ) -> Curve {
     let raw = steps.iter().filter(|s| s.task == task).filter_map(|s| {
-        let value = step_value(s)?;
+        let value = value(&s.losses)?;
         Some(Sample { step: s.step as f64, value })
     });
     let validation = checks.iter().filter(|v| v.task == task).filter_map(|v| {
-        let value = check_value(v)?;
+        let value = value(&v.losses)?;
         Some(Sample { step: v.step as f64, value })
     });
     Curve::new(Some(task), raw.collect(), validation.collect(), true)
@@ -231,15 +225,11 @@ mod tests {
 
     fn step(step: usize, task: Task, loss: f64) -> Record {
         let text_loss = (task != Task::Locate).then_some(loss);
+        let point_loss = Some(loss / 2.0);
         Record::Step(StepRecord {
             step,
             task,
-            loss,
-            text_loss,
-            point_loss: Some(loss / 2.0),
-            overlap_loss: None,
-            detection_loss: None,
-            mask: None,
+            losses: LossRecord { loss, text_loss, point_loss, ..LossRecord::default() },
             gradient_norm: 1.0,
             learning_rate: 1e-3,
             samples_per_second: 100.0,
@@ -313,17 +303,8 @@ mod tests {
     fn steps_done_again_after_a_resume_count_once() {
         let check = |step| {
             let task = Task::Locate;
-            let loss = step as f64;
-            Record::Validation(ValidationRecord {
-                step,
-                task,
-                loss,
-                text_loss: None,
-                point_loss: None,
-                overlap_loss: None,
-                detection_loss: None,
-                mask: None,
-            })
+            let losses = LossRecord { loss: step as f64, ..LossRecord::default() };
+            Record::Validation(ValidationRecord { step, task, losses })
         };
         let locate = |at, loss| step(at, Task::Locate, loss);
         // Steps 1 to 3, a crash, resumed after step 1.

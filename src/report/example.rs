@@ -7,7 +7,7 @@ use crate::data::sample::Task;
 use crate::geometry::BoundingBox;
 use crate::metrics::score::{Evaluation, Score, TaskScores};
 use crate::tasks::{Description, Detection, LocatedWord, Location, Narration};
-use crate::training::record::{Record, StepRecord, ValidationRecord};
+use crate::training::record::{LossRecord, Record, StepRecord, ValidationRecord};
 
 /// Squares on a gradient: colour and box, normalised.
 const SQUARES: [([u8; 3], [f32; 4], &str); 3] = [
@@ -94,12 +94,12 @@ pub(super) fn records(steps: usize) -> Vec<Record> {
         records.push(Record::Step(StepRecord {
             step,
             task,
-            loss: if broken { f64::NAN } else { text_loss.unwrap_or(0.0) + 5.0 * point },
-            text_loss,
-            point_loss: (task != Task::Describe).then_some(point),
-            overlap_loss: None,
-            detection_loss: None,
-            mask: None,
+            losses: LossRecord {
+                loss: if broken { f64::NAN } else { text_loss.unwrap_or(0.0) + 5.0 * point },
+                text_loss,
+                point_loss: (task != Task::Describe).then_some(point),
+                ..LossRecord::default()
+            },
             gradient_norm: (1.0 + 20.0 * fall * noise) * if step == steps / 3 { 80.0 } else { 1.0 },
             learning_rate: 1e-3
                 * (step as f64 / 100.0).min(1.0)
@@ -122,12 +122,7 @@ fn validation(step: usize, task: Task, fall: f64) -> Record {
     Record::Validation(ValidationRecord {
         step,
         task,
-        loss,
-        text_loss,
-        point_loss,
-        overlap_loss: None,
-        detection_loss: None,
-        mask: None,
+        losses: LossRecord { loss, text_loss, point_loss, ..LossRecord::default() },
     })
 }
 

@@ -23,7 +23,6 @@ use burn::module::Module;
 use burn::tensor::Device;
 
 use crate::data::batch::{padding_mask, tensor};
-use crate::data::collate::planes;
 use crate::data::sample::Task;
 use crate::data::source::{SourceConfig, TEXT_PLACEHOLDER};
 use crate::data::tokenizer::Tokenizer;
@@ -148,7 +147,7 @@ impl Predictor {
         let device = self.device();
         let sizes: Vec<_> =
             images.iter().map(|canvas| [canvas.width as f32, canvas.height as f32]).collect();
-        let pixels = images.iter().flat_map(planes).collect();
+        let pixels = images.iter().flat_map(Canvas::planes).collect();
         let pixels = tensor(pixels, [images.len(), 3, side, side], &device);
         let features = self.model.encode(pixels, padding_mask(sizes.as_flattened(), side, &device));
         Ok(EncodedImages { features, sizes })

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use super::record::{StepRecord, ValidationRecord};
+use super::record::{LossRecord, StepRecord, ValidationRecord};
 
 /// How long to be silent between two lines about steps.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -35,18 +35,12 @@ impl Console {
 
     /// A line about the validation split.
     pub fn validation(&self, record: &ValidationRecord) {
-        let parts = parts([
-            ("text", record.text_loss),
-            ("point", record.point_loss),
-            ("overlap", record.overlap_loss),
-            ("detection", record.detection_loss.map(|loss| loss.total)),
-            ("mask", record.mask.map(|mask| mask.loss)),
-        ]);
         print_line(&format!(
-            "step {:>6} validation {:<8} loss {:.4}{parts}",
+            "step {:>6} validation {:<8} loss {:.4}{}",
             record.step,
             record.task.name(),
-            record.loss
+            record.losses.loss,
+            parts(&record.losses)
         ));
     }
 
@@ -61,14 +55,8 @@ impl Console {
             record.step,
             self.max_steps,
             record.task.name(),
-            record.loss,
-            parts([
-                ("text", record.text_loss),
-                ("point", record.point_loss),
-                ("overlap", record.overlap_loss),
-                ("detection", record.detection_loss.map(|loss| loss.total)),
-                ("mask", record.mask.map(|mask| mask.loss)),
-            ]),
+            record.losses.loss,
+            parts(&record.losses),
             record.gradient_norm,
             record.learning_rate,
             record.samples_per_second,
@@ -84,7 +72,14 @@ fn print_line(line: &str) {
 }
 
 /// The losses that there are, each with its name.
-fn parts<const N: usize>(losses: [(&str, Option<f64>); N]) -> String {
+fn parts(losses: &LossRecord) -> String {
+    let losses = [
+        ("text", losses.text_loss),
+        ("point", losses.point_loss),
+        ("overlap", losses.overlap_loss),
+        ("detection", losses.detection_loss.map(|loss| loss.total)),
+        ("mask", losses.mask_loss.map(|loss| loss.total)),
+    ];
     let part = |(name, loss): (&str, Option<f64>)| {
         loss.map_or(String::new(), |loss| format!(" {name} {loss:.4}"))
     };
@@ -110,20 +105,21 @@ pub fn resident_memory() -> Option<usize> {
 mod tests {
     use super::*;
     use crate::data::sample::Task;
-    use crate::training::mask_losses::MaskMeasures;
+    use crate::training::mask_losses::MaskMeasure;
 
     #[test]
     fn a_line_says_what_a_user_looks_for() {
         let console = Console::new(100, 300);
-        let record = StepRecord {
-            step: 200,
-            task: Task::Narrate,
+        let losses = LossRecord {
             loss: 1.5,
             text_loss: Some(1.25),
             point_loss: Some(0.05),
-            overlap_loss: None,
-            detection_loss: None,
-            mask: None,
+            ..LossRecord::default()
+        };
+        let record = StepRecord {
+            step: 200,
+            task: Task::Narrate,
+            losses,
             gradient_norm: 2.0,
             learning_rate: 1e-3,
             samples_per_second: 100.0,
@@ -135,11 +131,12 @@ mod tests {
             "step    200/300 narrate  loss 1.5000 text 1.2500 point 0.0500 |g| 2.00 lr 1.00e-3 \
              100.0 samples/s wait 25 % mem 1.00 GiB left 1:30"
         );
-        let locate = StepRecord { text_loss: None, overlap_loss: Some(0.5), ..record };
+        let losses = LossRecord { text_loss: None, overlap_loss: Some(0.5), ..losses };
+        let locate = StepRecord { losses, ..record };
         let line = console.line(&locate, Duration::ZERO, None);
         assert!(!line.contains("text") && line.contains("point 0.0500 overlap 0.5000"), "{line}");
-        let mask = MaskMeasures { loss: 2.5, focal: 0.1, dice: 0.4, iou: 0.1 };
-        let masked = StepRecord { mask: Some(mask), ..locate };
+        let mask_loss = Some(MaskMeasure { total: 2.5, focal: 0.1, dice: 0.4, iou: 0.1 });
+        let masked = StepRecord { losses: LossRecord { mask_loss, ..losses }, ..locate };
         let line = console.line(&masked, Duration::ZERO, None);
         assert!(line.contains("overlap 0.5000 mask 2.5000 |g|"), "{line}");
         assert_eq!(clock(Duration::from_secs(3 * 3600 + 125)), "3:02:05");

@@ -25,7 +25,7 @@ pub struct DetectionTerms {
 }
 
 /// The same, read back.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct DetectionMeasure {
     /// Weighted sum of the parts, before the weight of all.
     pub total: f64,
@@ -54,39 +54,20 @@ impl DetectionTerms {
     pub(super) fn measure(&self) -> DetectionMeasure {
         let terms = [&self.total, &self.heatmap, &self.distances, &self.classes, &self.boxes];
         let values = Tensor::cat(terms.map(Tensor::clone).to_vec(), 0).into_data();
-        let values: Vec<f64> = values.iter::<f64>().collect();
-        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
-        DetectionMeasure {
-            total: at(0),
-            heatmap: at(1),
-            distances: at(2),
-            classes: at(3),
-            boxes: at(4),
-        }
+        let mut values = values.iter::<f64>();
+        DetectionMeasure::from_array(terms.map(|_| values.next().unwrap_or(f64::NAN)))
     }
 }
 
 impl DetectionMeasure {
-    /// The mean of what is there; `None` of nothing.
-    pub(super) fn weighted_mean(
-        measures: impl IntoIterator<Item = (Option<Self>, f64)>,
-    ) -> Option<Self> {
-        let there = measures.into_iter().filter_map(|(measure, weight)| Some((measure?, weight)));
-        let (sum, weight) = there.fold((Self::default(), 0.0), |(sum, total), (one, weight)| {
-            let add = |sum: f64, value: f64| sum + value * weight;
-            (sum.with(one, add), total + weight)
-        });
-        (weight > 0.0).then(|| sum.with(sum, |value, _| value / weight))
+    /// Total, heatmap, distances, classes and boxes.
+    pub(super) fn to_array(self) -> [f64; 5] {
+        [self.total, self.heatmap, self.distances, self.classes, self.boxes]
     }
 
-    fn with(self, other: Self, of: impl Fn(f64, f64) -> f64) -> Self {
-        Self {
-            total: of(self.total, other.total),
-            heatmap: of(self.heatmap, other.heatmap),
-            distances: of(self.distances, other.distances),
-            classes: of(self.classes, other.classes),
-            boxes: of(self.boxes, other.boxes),
-        }
+    /// As [`Self::to_array`].
+    pub(super) fn from_array([total, heatmap, distances, classes, boxes]: [f64; 5]) -> Self {
+        Self { total, heatmap, distances, classes, boxes }
     }
 }
 

@@ -9,11 +9,12 @@ use super::{frozen, sources};
 use crate::data::batch::BatchDims;
 use crate::data::collate::RowChoice;
 use crate::data::sample::Task;
-use crate::data::source::{Source, SourceConfig};
+use crate::data::source::{Source, SourceConfig, SourceFiles};
 use crate::data::tokenizer::Tokenizer;
 use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::model::language::{LanguageConfig, Vocabulary};
+use crate::weights::hub;
 
 /// What an experiment would train.
 #[derive(Debug, Clone)]
@@ -62,7 +63,7 @@ impl DryRun {
         // Only with autodiff are parameters told apart that are never trained.
         let device = sources::seeded_device(experiment)?.autodiff();
         sources::ensure_shapes(&experiment.data)?;
-        let missing = missing(experiment);
+        let missing = missing(experiment)?;
         let (vocabulary, batches) = match missing.is_empty() {
             true => from_data(experiment)?,
             false => from_settings(experiment)?,
@@ -143,7 +144,10 @@ fn largest(experiment: &Experiment, source: &SourceConfig) -> BatchDims {
 
 /// Files and folders that are not there, each once: the tokenizer, weights, and the annotations and
 /// images of every split that training and measuring read.
-fn missing(experiment: &Experiment) -> Vec<Missing> {
+///
+/// # Errors
+/// What [`Format::files`](crate::data::formats::Format::files) finds.
+fn missing(experiment: &Experiment) -> Result<Vec<Missing>> {
     let data = &experiment.data;
     let mut named: Vec<(String, PathBuf)> = Vec::new();
     named.extend(
@@ -151,21 +155,58 @@ fn missing(experiment: &Experiment) -> Vec<Missing> {
     );
     let weights = experiment.weights.iter().enumerate();
     named.extend(weights.map(|(index, one)| (format!("weights.{index}.file"), one.file.clone())));
+    // What Hugging Face has is fetched.
+    named.retain(|(_, file)| !hub::is_name(file));
     let splits = [&data.splits.train, &data.splits.validation].into_iter();
     for split in splits.chain(&data.splits.evaluation) {
         for (index, source) in data.sources.iter().enumerate() {
-            let files = source.files(split);
-            named.push((format!("data.sources.{index}.annotations"), files.annotations));
-            named.push((format!("data.sources.{index}.images"), files.images));
+            let SourceFiles { annotations, images, .. } = source.files(split);
+            let shards = source.format.files(&annotations)?;
+            let key = format!("data.sources.{index}.annotations");
+            named.extend(shards.into_iter().map(|file| (key.clone(), file)));
+            if !source.format.holds_images() {
+                named.push((format!("data.sources.{index}.images"), images));
+            }
         }
     }
     let mut missing: Vec<Missing> = Vec::new();
     for (key, path) in named {
-        // What Hugging Face has is fetched.
-        let is_name = path.to_string_lossy().starts_with("hf:");
-        if !is_name && !path.exists() && missing.iter().all(|one| one.path != path) {
+        if !path.exists() && missing.iter().all(|one| one.path != path) {
             missing.push(Missing { key, path });
         }
     }
-    missing
+    Ok(missing)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::data::formats::Format;
+
+    #[test]
+    fn shards_are_there_and_what_is_in_tfrecords_is_not_looked_for_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        let source =
+            |task, format, file: &str| SourceConfig::new(task, format, path(file), path("images"));
+        let mut experiment = Experiment::default();
+        experiment.data.sources = vec![
+            source(Task::Narrate, Format::LocalizedNarratives, "a.jsonl"),
+            source(Task::Locate, Format::Tfrecord, "b.tfrecord"),
+        ];
+        let found = || {
+            let missing = missing(&experiment)?.into_iter();
+            Ok::<_, crate::Error>(missing.map(|one| one.key).collect::<Vec<_>>())
+        };
+        let keys = ["data.sources.0.annotations", "data.sources.0.images"];
+        assert_eq!(found().unwrap(), [keys[0], keys[1], "data.sources.1.annotations"]);
+        fs::write(path("a-00001-of-00002.jsonl"), "").unwrap();
+        fs::write(path("b.tfrecord-00000-of-00001"), "").unwrap();
+        assert!(found().unwrap_err().to_string().contains("1 of 2"), "a shard is missing");
+        fs::write(path("a-00000-of-00002.jsonl"), "").unwrap();
+        assert_eq!(found().unwrap(), keys[1..]);
+    }
 }

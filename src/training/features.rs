@@ -11,7 +11,6 @@ use rayon::prelude::*;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::data::batch::{padding_mask, tensor};
-use crate::data::collate::planes;
 use crate::data::feature_cache::{
     CacheLock, Content, FeatureCache, FeatureShape, ImageUse, SegmentWriter,
 };
@@ -227,7 +226,7 @@ impl Filler<'_> {
             .collect();
         let canvases = canvases.into_iter().collect::<Result<Vec<_>>>()?;
         let device = self.device();
-        let pixels: Vec<f32> = canvases.iter().flat_map(planes).collect();
+        let pixels: Vec<f32> = canvases.iter().flat_map(Canvas::planes).collect();
         let sizes: Vec<f32> = canvases
             .iter()
             .flat_map(|canvas| [canvas.width as f32, canvas.height as f32])

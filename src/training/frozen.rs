@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 
-use super::parameters::is_trained;
+use super::parameters::parameters;
 use super::paths::{self, is_under};
 use crate::backend;
 use crate::error::Result;
@@ -84,34 +84,9 @@ pub fn left_out(experiment: &Experiment, model: &PixelLlm) -> BTreeSet<String> {
     {
         places.push(T5.into());
     }
-    let mut visitor = Untrained { places: &places, path: Vec::new(), found: BTreeSet::new() };
-    model.visit(&mut visitor);
-    visitor.found
-}
-
-struct Untrained<'a> {
-    places: &'a [String],
-    path: Vec<String>,
-    found: BTreeSet<String>,
-}
-
-impl ModuleVisitor for Untrained<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let path = self.path.join(".");
-        let is_placed = self.places.iter().any(|place| is_under(&path, place));
-        // What a public file has is not made first.
-        if is_placed && !is_trained(param) {
-            self.found.insert(path);
-        }
-    }
-
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_string());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
+    let untrained = parameters(model).into_iter().filter(|parameter| !parameter.is_trained);
+    let paths = untrained.map(|parameter| parameter.path());
+    paths.filter(|path| places.iter().any(|place| is_under(path, place))).collect()
 }
 
 #[cfg(test)]

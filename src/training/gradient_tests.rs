@@ -2,15 +2,15 @@
 //! task, part and language model.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 
-use super::parameters::is_trained;
 use super::paths::is_under;
 use super::step::TrainingModel;
+use super::testing::{Direction, Trained, is_between};
 use super::training_model::in_model;
 use crate::data::batch::{BatchDims, HostBatch};
 use crate::data::sample::Task;
@@ -91,124 +91,46 @@ fn t5() -> LanguageConfig {
     LanguageConfig::T5(config)
 }
 
-/// What is moved, and along what.
-struct Directions<'a> {
-    part: &'a str,
-    trained: &'a HashSet<ParamId>,
-    gradients: &'a GradientsParams,
-    /// How far, for [`ModuleMapper`].
-    step: f64,
-    /// The sum of what the gradients say of the directions, by [`ModuleVisitor`].
-    slope: f64,
-    path: Vec<String>,
+/// Along the gradient, where there is one, and along something else, so that a part of it that is
+/// missing would be missed. `None` for what stays.
+fn direction(part: &str, trained: &Trained<'_>) -> Option<Vec<f32>> {
+    if !is_under(in_model(trained.path), part) {
+        return None;
+    }
+    let count = trained.shape.iter().product();
+    let num_modules = trained.path.split('.').count();
+    let other = unit(&pattern(count, num_modules + trained.path.len()));
+    Some(match trained.gradient {
+        Some(gradient) => other.iter().zip(unit(gradient)).map(|(a, b)| a + b).collect(),
+        None => other,
+    })
 }
 
-impl Directions<'_> {
-    /// Along the gradient, where there is one, and along something else, so that a part of it that is
-    /// missing would be missed. `None` for what stays.
-    fn of<const D: usize>(
-        &self,
-        param: &Param<Tensor<D>>,
-    ) -> Option<(Tensor<D>, Option<Tensor<D>>)> {
-        let path = self.path.join(".");
-        if !is_under(in_model(&path), self.part) || !self.trained.contains(&param.id) {
-            return None;
-        }
-        let shape = param.lazy_shape();
-        let values = pattern(shape.num_elements(), self.path.len() + path.len());
-        let other = Tensor::<D>::from_data(TensorData::new(values, shape), &Device::flex());
-        let other = unit(other);
-        match self.gradients.get::<D>(param.id) {
-            Some(gradient) => Some((unit(gradient.clone()) + other, Some(gradient))),
-            None => Some((other, None)),
-        }
-    }
-}
-
-fn unit<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
-    let length = tensor.clone().square().sum().into_scalar::<f32>().sqrt();
-    tensor / f64::from(length.max(1e-12))
-}
-
-impl ModuleMapper for Directions<'_> {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_string());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        match self.of(&param) {
-            Some((direction, _)) => param.map(|value| value + direction * self.step),
-            None => param,
-        }
-    }
-}
-
-impl ModuleVisitor for Directions<'_> {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_string());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some((direction, Some(gradient))) = self.of(param) {
-            self.slope += f64::from((direction * gradient).sum().into_scalar::<f32>());
-        }
-    }
-}
-
-#[derive(Default)]
-struct Trained(HashSet<ParamId>);
-
-impl ModuleVisitor for Trained {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if is_trained(param) {
-            self.0.insert(param.id);
-        }
-    }
+/// The same direction with the length 1.
+fn unit(values: &[f32]) -> Vec<f32> {
+    let length = values.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12);
+    values.iter().map(|value| value / length).collect()
 }
 
 #[track_caller]
 fn assert_gradients(model: &TrainingModel, batch: &HostBatch) {
-    let mut trained = Trained::default();
-    model.visit(&mut trained);
-    let device = Device::flex().autodiff();
-    let loss = model.losses(batch.to_device(&device)).total;
-    let here = f64::from(loss.clone().into_scalar::<f32>());
-    let gradients = GradientsParams::from_grads(loss.backward(), model);
+    let losses = model.losses(batch.to_device(&Device::flex().autodiff()));
+    let here = f64::from(losses.total.clone().into_scalar::<f32>());
+    let gradients = GradientsParams::from_grads(losses.total.backward(), model);
     let plain = model.valid();
-    let directions = |part, step| Directions {
-        part,
-        trained: &trained.0,
-        gradients: &gradients,
-        step,
-        slope: 0.0,
-        path: Vec::new(),
+    let loss = |moved: &TrainingModel| {
+        let losses = moved.losses(batch.to_device(&Device::flex()));
+        f64::from(losses.total.into_scalar::<f32>())
     };
     for part in PARTS {
-        let mut said = directions(part, 0.0);
-        plain.visit(&mut said);
-        let at = |step: f64| {
-            let moved = plain.clone().map(&mut directions(part, step));
-            let losses = moved.losses(batch.to_device(&Device::flex()));
-            f64::from(losses.total.into_scalar::<f32>())
-        };
-        // Where something turns within the step (a ReLU, the edges of boxes), the gradient is that of
-        // either side.
-        let found = STEPS.map(|step| [(here - at(-step)) / step, (at(step) - here) / step]);
-        let agrees = |[one, other]: &[f64; 2]| {
-            let (least, greatest) = (one.min(*other), one.max(*other));
-            let tolerance = 0.03 * said.slope.abs().max(one.abs()) + 4e-3;
-            (least - tolerance..=greatest + tolerance).contains(&said.slope)
+        let along = Direction::new(model, &gradients, |trained| direction(part, trained));
+        let said = along.slope;
+        let found = STEPS.map(|step| along.slopes(&plain, here, step, loss));
+        let agrees = |slopes: &[f64; 2]| {
+            is_between(said, *slopes, 0.03 * said.abs().max(slopes[0].abs()) + 4e-3)
         };
         let task = batch.task.name();
-        assert!(found.iter().any(agrees), "{task} {part}: {found:?} {}", said.slope);
+        assert!(found.iter().any(agrees), "{task} {part}: {found:?} {said}");
     }
 }
 

@@ -3,10 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::Tensor;
+use burn::module::Module;
 
-use super::parameters::is_trained;
+use super::parameters::parameters;
 use super::paths::is_under;
 use super::training_model::in_model;
 use crate::experiment::schema::OptimizerConfig;
@@ -28,12 +27,13 @@ pub struct RateGroup {
 
 /// The trained parameters of `module` by their rates, the lowest first.
 pub fn groups<M: Module>(config: &OptimizerConfig, module: &M) -> Vec<RateGroup> {
-    let mut trained = TrainedParameters::default();
-    module.visit(&mut trained);
-    let num_blocks = trained.found.keys().filter_map(|path| block(in_model(path))).max();
+    let trained = parameters(module).into_iter().filter(|parameter| parameter.is_trained);
+    let trained: BTreeMap<_, _> =
+        trained.map(|parameter| (parameter.path(), parameter.count)).collect();
+    let num_blocks = trained.keys().filter_map(|path| block(in_model(path))).max();
     let num_blocks = num_blocks.map_or(0, |last| last + 1);
     let mut groups: Vec<RateGroup> = Vec::new();
-    for (path, count) in trained.found {
+    for (path, count) in trained {
         let multiplier = multiplier(config, in_model(&path), num_blocks);
         match groups.iter_mut().find(|group| group.multiplier == multiplier) {
             Some(group) => {
@@ -70,29 +70,6 @@ fn layer_decay(decay: f64, path: &str, num_blocks: usize) -> f64 {
 fn block(path: &str) -> Option<usize> {
     let rest = path.strip_prefix(BLOCKS)?.strip_prefix('.')?;
     rest.split('.').next()?.parse().ok()
-}
-
-/// Paths and sizes of what is trained.
-#[derive(Default)]
-struct TrainedParameters {
-    path: Vec<String>,
-    found: BTreeMap<String, usize>,
-}
-
-impl ModuleVisitor for TrainedParameters {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if is_trained(param) {
-            self.found.insert(self.path.join("."), param.lazy_shape().num_elements());
-        }
-    }
-
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_string());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
 }
 
 #[cfg(test)]

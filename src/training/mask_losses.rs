@@ -11,55 +11,39 @@ use crate::model::loss::point::{TokenSelection, select_tokens};
 use crate::model::pixel_llm::locate::box_of_points;
 use crate::model::vision::VisionFeatures;
 
-/// The mask loss of a step or a look at the validation split, and its parts.
+/// The mask loss of a batch and its parts, read back.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct MaskMeasures {
+pub struct MaskMeasure {
     /// Weighted sum of the parts, before the weight of the mask loss.
-    #[serde(rename = "mask_loss")]
-    pub loss: f64,
+    pub total: f64,
     /// Focal loss before its weight.
-    #[serde(rename = "mask_focal_loss")]
     pub focal: f64,
     /// Dice loss before its weight.
-    #[serde(rename = "mask_dice_loss")]
     pub dice: f64,
     /// Squared error of the expected overlap, before its weight.
-    #[serde(rename = "mask_iou_loss")]
     pub iou: f64,
 }
 
-impl MaskMeasures {
+impl MaskMeasure {
     /// Reads the losses back.
     pub(super) fn of(losses: &MaskLosses, config: &MaskLossConfig) -> Self {
         let read = |loss: Tensor<1>| f64::from(loss.into_scalar::<f32>());
         Self {
-            loss: read(losses.total(config)),
+            total: read(losses.total(config)),
             focal: read(losses.focal.clone()),
             dice: read(losses.dice.clone()),
             iou: read(losses.iou.clone()),
         }
     }
 
-    /// The mean of measures by their weights; `None` without any.
-    pub(super) fn mean(measures: impl IntoIterator<Item = (Option<Self>, f64)>) -> Option<Self> {
-        let mut sum = Self { loss: 0.0, focal: 0.0, dice: 0.0, iou: 0.0 };
-        let mut total = 0.0;
-        for (measure, weight) in measures {
-            let Some(measure) = measure else { continue };
-            sum.loss += measure.loss * weight;
-            sum.focal += measure.focal * weight;
-            sum.dice += measure.dice * weight;
-            sum.iou += measure.iou * weight;
-            total += weight;
-        }
-        let share = |sum: f64| sum / total;
-        let Self { loss, focal, dice, iou } = sum;
-        (total > 0.0).then(|| Self {
-            loss: share(loss),
-            focal: share(focal),
-            dice: share(dice),
-            iou: share(iou),
-        })
+    /// Total, focal, dice and IoU loss.
+    pub(super) fn to_array(self) -> [f64; 4] {
+        [self.total, self.focal, self.dice, self.iou]
+    }
+
+    /// As [`Self::to_array`].
+    pub(super) fn from_array([total, focal, dice, iou]: [f64; 4]) -> Self {
+        Self { total, focal, dice, iou }
     }
 }
 

@@ -32,7 +32,7 @@ impl Quantity for TotalLoss {
     // burn-train's checkpointing by the best validation loss looks for this name.
     const NAME: &'static str = "Loss";
     fn of(output: &StepOutput) -> Option<f64> {
-        Some(output.loss)
+        Some(output.losses.loss)
     }
 }
 
@@ -43,7 +43,7 @@ pub struct TextLoss;
 impl Quantity for TextLoss {
     const NAME: &'static str = "Text loss";
     fn of(output: &StepOutput) -> Option<f64> {
-        output.text_loss
+        output.losses.text_loss
     }
 }
 
@@ -54,7 +54,7 @@ pub struct PointLoss;
 impl Quantity for PointLoss {
     const NAME: &'static str = "Point loss";
     fn of(output: &StepOutput) -> Option<f64> {
-        output.point_loss
+        output.losses.point_loss
     }
 }
 
@@ -65,7 +65,7 @@ pub struct DetectionLoss;
 impl Quantity for DetectionLoss {
     const NAME: &'static str = "Detection loss";
     fn of(output: &StepOutput) -> Option<f64> {
-        output.detection_loss.map(|loss| loss.total)
+        output.losses.detection_loss.map(|loss| loss.total)
     }
 }
 
@@ -76,7 +76,7 @@ pub struct MaskLoss;
 impl Quantity for MaskLoss {
     const NAME: &'static str = "Mask loss";
     fn of(output: &StepOutput) -> Option<f64> {
-        output.mask.map(|mask| mask.loss)
+        output.losses.mask_loss.map(|loss| loss.total)
     }
 }
 

@@ -28,5 +28,7 @@ pub mod sources;
 pub mod step;
 pub mod strategy;
 mod terminal;
+#[cfg(test)]
+mod testing;
 pub mod training_model;
 pub mod weights;

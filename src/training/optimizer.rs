@@ -1,15 +1,15 @@
 //! AdamW and the learning rate over the steps (`spec/training.md` §1).
 
-use burn::module::{Module, ModuleVisitor, Param, ParamGroup};
+use burn::module::{Module, ParamGroup};
 use burn::optim::lr_scheduler::LrSchedulerConfig;
 use burn::optim::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::optim::lr_scheduler::linear::LinearLrSchedulerConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::{ModuleLrScheduler, ModuleLrSchedulerConfig};
 use burn::optim::lr_scheduler::sequential::SequentialLrSchedulerConfig;
 use burn::optim::{AdamWConfig, ModuleOptimizer};
-use burn::tensor::Tensor;
 
 use super::learning_rates::RateGroup;
+use super::parameters::{Parameter, parameters};
 use super::paths::is_under;
 use super::training_model::in_model;
 use crate::error::{Error, Result};
@@ -25,34 +25,18 @@ pub fn optimizer<M: Module>(config: &OptimizerConfig, model: &M) -> ModuleOptimi
     if config.weight_decay == 0.0 {
         return adam.init();
     }
-    let mut kept = KeptPaths { no_decay: &config.no_decay, path: Vec::new(), found: Vec::new() };
-    model.visit(&mut kept);
-    let group = ParamGroup::from_paths(kept.found);
+    let group = ParamGroup::from_paths(kept(model, &config.no_decay));
     adam.init().with_group(group, adam.with_weight_decay(0.0).build(), None)
 }
 
 /// Paths of the parameters that do not decay.
-struct KeptPaths<'a> {
-    no_decay: &'a [String],
-    path: Vec<String>,
-    found: Vec<String>,
-}
-
-impl ModuleVisitor for KeptPaths<'_> {
-    fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<D>>) {
-        let path = self.path.join(".");
-        if D == 1 || self.no_decay.iter().any(|kept| is_under(in_model(&path), kept)) {
-            self.found.push(path);
-        }
-    }
-
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_string());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
+fn kept<M: Module>(model: &M, no_decay: &[String]) -> Vec<String> {
+    let is_kept = |parameter: &Parameter| {
+        let path = parameter.path();
+        parameter.num_axes == 1 || no_decay.iter().any(|kept| is_under(in_model(&path), kept))
+    };
+    let parameters = parameters(model).into_iter().filter(is_kept);
+    parameters.map(|parameter| parameter.path()).collect()
 }
 
 /// Step `s` (from 0) has `peak · (s + 1) / warmup` while warming up, then a cosine from the peak
@@ -99,7 +83,7 @@ fn scheduler(peak: f64, config: &ScheduleConfig, max_steps: usize) -> LrSchedule
 #[allow(clippy::unwrap_used)]
 mod tests {
     use burn::nn::{LayerNormConfig, LinearConfig};
-    use burn::tensor::Device;
+    use burn::tensor::{Device, Tensor};
 
     use super::*;
     use crate::training::learning_rates::groups;
@@ -136,21 +120,20 @@ mod tests {
         linear: burn::nn::Linear,
     }
 
+    fn small(device: &Device) -> Small {
+        Small {
+            norm: LayerNormConfig::new(2).init(device),
+            linear: LinearConfig::new(2, 2).init(device),
+        }
+    }
+
     #[test]
     fn only_parameters_with_more_than_one_axis_decay() {
         let device = Device::flex().autodiff();
-        let small = Small {
-            norm: LayerNormConfig::new(2).init(&device),
-            linear: LinearConfig::new(2, 2).init(&device),
-        };
-        let kept = |no_decay: &[String]| {
-            let mut kept = KeptPaths { no_decay, path: Vec::new(), found: Vec::new() };
-            small.visit(&mut kept);
-            kept.found
-        };
-        assert_eq!(kept(&[]), ["norm.gamma", "norm.beta", "linear.bias"]);
+        let small = small(&device);
+        assert_eq!(kept(&small, &[]), ["norm.gamma", "norm.beta", "linear.bias"]);
         let all = ["norm.gamma", "norm.beta", "linear.weight", "linear.bias"];
-        assert_eq!(kept(&["linear.weight".into()]), all);
+        assert_eq!(kept(&small, &["linear.weight".into()]), all);
 
         // With gradients of zero, what changes is decay alone.
         let config = OptimizerConfig { weight_decay: 0.5, ..OptimizerConfig::default() };
@@ -164,13 +147,11 @@ mod tests {
         assert_ne!(trained.linear.weight.val().into_data(), weight);
         assert_eq!(trained.norm.gamma.val().into_data(), gamma);
     }
+
     #[test]
     fn a_group_of_parameters_moves_by_its_own_learning_rate() {
         let device = Device::flex().autodiff();
-        let small = Small {
-            norm: LayerNormConfig::new(2).init(&device),
-            linear: LinearConfig::new(2, 2).init(&device),
-        };
+        let small = small(&device);
         let rate_multipliers = std::collections::BTreeMap::from([("linear".to_string(), 10.0)]);
         let config = OptimizerConfig { rate_multipliers, ..OptimizerConfig::default() };
         let groups = groups(&config, &small);

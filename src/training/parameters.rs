@@ -3,6 +3,8 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 
+use super::paths::is_under;
+
 /// Parameters of one part of the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParameterCount {
@@ -27,12 +29,60 @@ impl ParameterCount {
     }
 }
 
-/// Counts the parameters of each part of `module`, in their order. Shapes are read and values are not,
-/// so that a parameter that was not needed yet is not made either.
+/// A parameter of a module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Parameter {
+    /// Names of the modules that it is in, and its own.
+    pub(super) path: Vec<String>,
+    pub(super) num_axes: usize,
+    /// How many numbers it has.
+    pub(super) count: usize,
+    pub(super) is_trained: bool,
+}
+
+impl Parameter {
+    /// Its dotted path.
+    pub(super) fn path(&self) -> String {
+        self.path.join(".")
+    }
+
+    /// The part that it is listed under.
+    fn part(&self) -> String {
+        let path = self.path();
+        let depth = DEPTHS.iter().find(|(part, _)| is_under(&path, part));
+        let depth = depth.map_or(1, |(_, depth)| *depth);
+        let part = self.path[..depth.min(self.path.len())].join(".");
+        match self.path.iter().any(|name| name == "lora") {
+            true => format!("{part} {ADAPTERS}"),
+            false => part,
+        }
+    }
+}
+
+/// The parameters of `module`, in their order. Shapes are read and values are not, so that a parameter
+/// that was not needed yet is not made either.
+pub(super) fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
+    let mut lister = Lister::default();
+    module.visit(&mut lister);
+    lister.found
+}
+
+/// Counts the parameters of each part of `module`, in their order, without making them.
 pub fn count_parameters<M: Module>(module: &M) -> Vec<ParameterCount> {
-    let mut counter = Counter::default();
-    module.visit(&mut counter);
-    counter.counts
+    let mut counts: Vec<ParameterCount> = Vec::new();
+    for parameter in parameters(module) {
+        let (module, total) = (parameter.part(), parameter.count);
+        let trainable = if parameter.is_trained { total } else { 0 };
+        // Adapters lie between the layers that they adapt.
+        match counts.iter_mut().find(|count| count.module == module) {
+            Some(count) => {
+                count.total += total;
+                count.trainable += trainable;
+            }
+            None => counts.push(ParameterCount { module, total, trainable }),
+        }
+    }
+    counts
 }
 
 /// Sum of counts.
@@ -45,40 +95,19 @@ pub fn total(counts: &[ParameterCount]) -> ParameterCount {
 }
 
 #[derive(Default)]
-struct Counter {
+struct Lister {
     path: Vec<String>,
-    counts: Vec<ParameterCount>,
+    found: Vec<Parameter>,
 }
 
-impl Counter {
-    /// The part that a parameter is listed under.
-    fn module(&self) -> String {
-        let path = self.path.join(".");
-        let is_under = |part: &str| {
-            path.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        let depth = DEPTHS.iter().find(|(part, _)| is_under(part)).map_or(1, |(_, depth)| *depth);
-        let part = self.path[..depth.min(self.path.len())].join(".");
-        match self.path.iter().any(|name| name == "lora") {
-            true => format!("{part} {ADAPTERS}"),
-            false => part,
-        }
-    }
-}
-
-impl ModuleVisitor for Counter {
+impl ModuleVisitor for Lister {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let module = self.module();
-        let total = param.lazy_shape().num_elements();
-        let trainable = if is_trained(param) { total } else { 0 };
-        // Adapters lie between the layers that they adapt.
-        match self.counts.iter_mut().find(|count| count.module == module) {
-            Some(count) => {
-                count.total += total;
-                count.trainable += trainable;
-            }
-            None => self.counts.push(ParameterCount { module, total, trainable }),
-        }
+        self.found.push(Parameter {
+            path: self.path.clone(),
+            num_axes: D,
+            count: param.lazy_shape().num_elements(),
+            is_trained: is_trained(param),
+        });
     }
 
     fn enter_module(&mut self, name: &str, _container_type: &str) {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::detection::DetectionMeasure;
-use super::mask_losses::MaskMeasures;
+use super::mask_losses::MaskMeasure;
 use crate::data::sample::Task;
 use crate::error::{Error, Result};
 
@@ -28,22 +28,9 @@ pub struct StepRecord {
     pub step: usize,
     /// What the batch was for.
     pub task: Task,
-    /// Weighted sum of the parts.
-    pub loss: f64,
-    /// Text loss before its weight; `None` where the task has none.
-    pub text_loss: Option<f64>,
-    /// Point loss before its weight, in the experiment's unit; `None` where the task has none.
-    pub point_loss: Option<f64>,
-    /// Overlap loss before its weight; `None` where the task has none or it weighs nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub overlap_loss: Option<f64>,
-    /// Detection loss before its weight, and its parts; `None` where the task has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detection_loss: Option<DetectionMeasure>,
-    /// Mask loss and its parts, `mask_loss`, `mask_focal_loss`, `mask_dice_loss`, `mask_iou_loss`; absent
-    /// where the task has none.
+    /// Its losses, each a key of the record.
     #[serde(flatten)]
-    pub mask: Option<MaskMeasures>,
+    pub losses: LossRecord,
     /// Norm of all gradients together, before clipping.
     pub gradient_norm: f64,
     /// Learning rate of the step.
@@ -61,21 +48,66 @@ pub struct ValidationRecord {
     pub step: usize,
     /// What the batches were for.
     pub task: Task,
+    /// Means over the batches, each a key of the record.
+    #[serde(flatten)]
+    pub losses: LossRecord,
+}
+
+/// The losses of a batch, or means of several.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct LossRecord {
     /// Weighted sum of the parts.
     pub loss: f64,
-    /// Text loss before its weight.
+    /// Text loss before its weight; `None` where the task has none.
     pub text_loss: Option<f64>,
-    /// Point loss before its weight.
+    /// Point loss before its weight, in the experiment's unit; `None` where the task has none.
     pub point_loss: Option<f64>,
-    /// Overlap loss before its weight.
+    /// Overlap loss before its weight; `None` where the task has none or it weighs nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap_loss: Option<f64>,
-    /// Detection loss before its weight, and its parts.
+    /// Detection loss before its weight, and its parts; `None` where the task has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detection_loss: Option<DetectionMeasure>,
-    /// Mask loss and its parts.
-    #[serde(flatten)]
-    pub mask: Option<MaskMeasures>,
+    /// Mask loss before its weight, and its parts; `None` where the batch has no masks or they weigh
+    /// nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask_loss: Option<MaskMeasure>,
+}
+
+impl LossRecord {
+    /// Means of records by their weights, of each loss over the records that have it; `None` without a
+    /// record that weighs something.
+    pub(super) fn mean(records: &[(&Self, f64)]) -> Option<Self> {
+        let of = |value: fn(&Self) -> Option<f64>| {
+            let [mean] = weighted_mean(records, |record| value(record).map(|value| [value]))?;
+            Some(mean)
+        };
+        Some(Self {
+            loss: of(|record| Some(record.loss))?,
+            text_loss: of(|record| record.text_loss),
+            point_loss: of(|record| record.point_loss),
+            overlap_loss: of(|record| record.overlap_loss),
+            detection_loss: weighted_mean(records, |record| {
+                Some(record.detection_loss?.to_array())
+            })
+            .map(DetectionMeasure::from_array),
+            mask_loss: weighted_mean(records, |record| Some(record.mask_loss?.to_array()))
+                .map(MaskMeasure::from_array),
+        })
+    }
+}
+
+fn weighted_mean<const N: usize>(
+    records: &[(&LossRecord, f64)],
+    values: impl Fn(&LossRecord) -> Option<[f64; N]>,
+) -> Option<[f64; N]> {
+    let (mut sum, mut total) = ([0.0; N], 0.0);
+    for (record, weight) in records {
+        let Some(values) = values(record) else { continue };
+        sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value * weight);
+        total += weight;
+    }
+    (total > 0.0).then(|| sum.map(|sum| sum / total))
 }
 
 /// Appends records to `metrics.jsonl`, each as soon as it is known.
@@ -160,12 +192,7 @@ mod tests {
         Record::Step(StepRecord {
             step,
             task: Task::Locate,
-            loss: 0.5,
-            text_loss: None,
-            point_loss: Some(0.25),
-            overlap_loss: None,
-            detection_loss: None,
-            mask: None,
+            losses: LossRecord { loss: 0.5, point_loss: Some(0.25), ..LossRecord::default() },
             gradient_norm: 1.0,
             learning_rate: 1e-3,
             samples_per_second: 10.0,
@@ -191,18 +218,37 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_of_the_mask_loss_are_keys_of_their_own_where_there_are_any() {
+    fn losses_with_parts_are_objects_where_there_are_any() {
         let Record::Step(plain) = record(1) else { unreachable!() };
-        let text = serde_json::to_string(&plain).unwrap();
-        assert!(!text.contains("mask"), "{text}");
-        assert_eq!(serde_json::from_str::<StepRecord>(&text).unwrap(), plain);
-        let mask = MaskMeasures { loss: 2.5, focal: 0.0625, dice: 0.75, iou: 0.5 };
-        let masked = Record::Step(StepRecord { mask: Some(mask), ..plain });
+        let text = serde_json::to_string(&Record::Step(plain.clone())).unwrap();
+        let begin = r#"{"kind":"step","step":1,"task":"locate","loss":0.5,"text_loss":null,"#;
+        assert!(text.starts_with(begin), "{text}");
+        assert!(!text.contains("mask") && !text.contains("detection"), "{text}");
+        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), Record::Step(plain.clone()));
+        let mask_loss = Some(MaskMeasure { total: 2.5, focal: 0.0625, dice: 0.75, iou: 0.5 });
+        let losses = LossRecord { mask_loss, ..plain.losses };
+        let masked = Record::Step(StepRecord { losses, ..plain });
         let text = serde_json::to_string(&masked).unwrap();
-        let parts =
-            r#""mask_loss":2.5,"mask_focal_loss":0.0625,"mask_dice_loss":0.75,"mask_iou_loss":0.5"#;
+        let parts = r#""mask_loss":{"total":2.5,"focal":0.0625,"dice":0.75,"iou":0.5}"#;
         assert!(text.contains(parts), "{text}");
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), masked);
+    }
+
+    #[test]
+    fn means_are_weighted_and_pass_over_records_without_the_loss() {
+        let of = |x: f64| LossRecord {
+            loss: x,
+            point_loss: Some(2.0 * x),
+            mask_loss: Some(MaskMeasure::from_array([x, 2.0 * x, 3.0 * x, 4.0 * x])),
+            detection_loss: Some(DetectionMeasure::from_array([x, 5.0 * x, 6.0 * x, 7.0 * x, 0.0])),
+            ..LossRecord::default()
+        };
+        let (one, four) = (of(1.0), of(4.0));
+        let without = LossRecord { loss: 3.0, ..LossRecord::default() };
+        let mean = LossRecord::mean(&[(&one, 1.0), (&without, 5.0), (&four, 2.0)]);
+        assert_eq!(mean, Some(LossRecord { loss: 3.0, ..of(3.0) }));
+        assert_eq!(LossRecord::mean(&[(&without, 1.0)]), Some(without));
+        assert_eq!(LossRecord::mean(&[]), None);
     }
 
     #[test]

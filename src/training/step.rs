@@ -8,9 +8,10 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, ExecutionError, Tensor};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 
-use super::detection::{DetectionMeasure, DetectionTerms};
+use super::detection::DetectionTerms;
 use super::gradients::{gradient_norm, scale_gradients};
-use super::mask_losses::MaskMeasures;
+use super::mask_losses::MaskMeasure;
+use super::record::LossRecord;
 pub use super::training_model::TrainingModel;
 use crate::data::batch::{Batch, HostBatch, Pictures};
 use crate::data::sample::Task;
@@ -45,18 +46,8 @@ pub struct Losses {
 pub struct StepOutput {
     /// What the batch was for.
     pub task: Task,
-    /// Weighted sum of the parts.
-    pub loss: f64,
-    /// Text loss before its weight.
-    pub text_loss: Option<f64>,
-    /// Point loss before its weight.
-    pub point_loss: Option<f64>,
-    /// Overlap loss before its weight.
-    pub overlap_loss: Option<f64>,
-    /// Detection loss before its weight, and its parts.
-    pub detection_loss: Option<DetectionMeasure>,
-    /// Mask loss and its parts.
-    pub mask: Option<MaskMeasures>,
+    /// Its losses.
+    pub losses: LossRecord,
     /// Norm of all gradients together, before clipping; 0 without a backward pass.
     pub gradient_norm: f64,
     /// Images in the batch.
@@ -183,13 +174,15 @@ impl Losses {
     fn measure(&self, batch: &HostBatch, masks: &MaskLossConfig) -> StepOutput {
         let read = |loss: Tensor<1>| f64::from(loss.into_scalar::<f32>());
         StepOutput {
-            mask: self.mask.as_ref().map(|mask| MaskMeasures::of(mask, masks)),
             task: batch.task,
-            loss: read(self.total.clone()),
-            text_loss: self.text.clone().map(read),
-            point_loss: self.point.clone().map(read),
-            overlap_loss: self.overlap.clone().map(read),
-            detection_loss: self.detection.as_ref().map(DetectionTerms::measure),
+            losses: LossRecord {
+                loss: read(self.total.clone()),
+                text_loss: self.text.clone().map(read),
+                point_loss: self.point.clone().map(read),
+                overlap_loss: self.overlap.clone().map(read),
+                detection_loss: self.detection.as_ref().map(DetectionTerms::measure),
+                mask_loss: self.mask.as_ref().map(|mask| MaskMeasure::of(mask, masks)),
+            },
             gradient_norm: 0.0,
             num_images: batch.dims.images,
             samples_per_second: 0.0,
@@ -263,20 +256,10 @@ impl ModuleMapper for OwnLeaves {
 
 /// The mean over parts, each of which had a mean of its own.
 fn mean_output(task: Task, parts: &[StepOutput], gradient_norm: f64) -> StepOutput {
-    let mean = |value: fn(&StepOutput) -> Option<f64>| {
-        let values: Option<Vec<f64>> = parts.iter().map(value).collect();
-        values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
-    };
+    let losses: Vec<_> = parts.iter().map(|part| (&part.losses, 1.0)).collect();
     StepOutput {
         task,
-        loss: parts.iter().map(|part| part.loss).sum::<f64>() / parts.len() as f64,
-        text_loss: mean(|part| part.text_loss),
-        point_loss: mean(|part| part.point_loss),
-        overlap_loss: mean(|part| part.overlap_loss),
-        detection_loss: DetectionMeasure::weighted_mean(
-            parts.iter().map(|part| (part.detection_loss, 1.0)),
-        ),
-        mask: MaskMeasures::mean(parts.iter().map(|part| (part.mask, 1.0))),
+        losses: LossRecord::mean(&losses).unwrap_or_default(),
         gradient_norm,
         num_images: parts.iter().map(|part| part.num_images).sum(),
         samples_per_second: 0.0,
@@ -305,45 +288,34 @@ impl InferenceStep for TrainingModel {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
     use crate::data::batch::BatchDims;
     use crate::experiment::schema::LossConfig;
-    use crate::model::language::Vocabulary;
-    use crate::model::pixel_llm::PixelLlmConfig;
+    use crate::model::testing::{VOCABULARY, tiny_config};
 
-    const SIZES: &str = r#"
-        canvas_px = 8
-        vision.eva = { width = 8, depth = 1, num_heads = 2, patch_px = 4, pretrain_image_px = 8, drop_path = 0.0 }
-        vision.sam = { width = 8, depth = 1, num_heads = 2, patch_px = 4, pretrain_image_px = 8, window_tokens = 2, global_blocks = [], output_channels = 4, drop_path = 0.0 }
-        vision.fusion = "largest"
-        location.width = 8
-        adapter = { depth = 1, width = 8, num_heads = 2, mlp_width = 8, num_queries = 2, output_width = 8 }
-        language = { kind = "git", width = 8, depth = 1, num_heads = 2, mlp_width = 8, max_positions = 8, dropout = 0.0 }
-        points = { hidden_width = 8 }
-    "#;
+    const SIDE: usize = 16;
 
     /// Two images that are the same, of which each has one text.
     fn batch() -> HostBatch {
         let dims = BatchDims {
             images: 2,
-            canvas_px: 8,
+            canvas_px: SIDE,
             rows: 1,
             prompts: 1,
             text_tokens: 4,
             context_tokens: 0,
         };
-        let image: Vec<f32> = (0..3 * 8 * 8).map(|i| (i * 7 % 256) as f32).collect();
+        let image: Vec<f32> = (0..3 * SIDE * SIDE).map(|i| (i * 7 % 256) as f32).collect();
         HostBatch {
             task: Task::Narrate,
             dims,
             images: image.repeat(2),
             features: None,
-            sizes: vec![8.0; 4],
-            prompt_boxes: [0.0, 0.0, 8.0, 8.0].repeat(2),
+            sizes: vec![SIDE as f32; 4],
+            prompt_boxes: [0.0, 0.0, SIDE as f32, SIDE as f32].repeat(2),
             prompt_traces: vec![],
             context: vec![],
             text: [1, 5, 6, 2].repeat(2),
@@ -357,9 +329,7 @@ mod tests {
     #[test]
     fn parts_of_a_batch_at_the_same_time_have_the_loss_and_the_gradients_of_the_whole() {
         let device = Device::flex().autodiff();
-        let config: PixelLlmConfig = toml::from_str(SIZES).unwrap();
-        let vocabulary = Vocabulary { size: 9, pad: 0, begin: 1, end: 2 };
-        let model = config.init(vocabulary, &device);
+        let model = tiny_config().init(VOCABULARY, &device);
         let step = |parts: usize, clip: Option<f64>| {
             let model = TrainingModel::new(
                 model.clone(),
@@ -374,7 +344,8 @@ mod tests {
         let (whole, norm) = step(1, None);
         let (parts, norm_of_parts) = step(2, None);
         assert!(norm > 0.0 && (norm - whole.gradient_norm).abs() < 1e-4 * norm);
-        assert!((whole.loss - parts.loss).abs() < 1e-5 * whole.loss, "{whole:?} {parts:?}");
+        let (one, other) = (whole.losses.loss, parts.losses.loss);
+        assert!((one - other).abs() < 1e-5 * one, "{whole:?} {parts:?}");
         assert!((norm - norm_of_parts).abs() < 1e-4 * norm, "{norm} {norm_of_parts}");
         assert_eq!(parts.num_images, 2);
 

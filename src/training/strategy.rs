@@ -20,9 +20,7 @@ use burn::train::{
 
 use super::checkpoint::Checkpoints;
 use super::console::Console;
-use super::detection::DetectionMeasure;
-use super::mask_losses::MaskMeasures;
-use super::record::{Record, RecordLog, StepRecord, ValidationRecord};
+use super::record::{LossRecord, Record, RecordLog, StepRecord, ValidationRecord};
 use super::step::{StepOutput, TrainingModel};
 use super::terminal::restore_ctrl_c;
 use crate::data::sample::Task;
@@ -205,7 +203,7 @@ impl Fit<'_> {
             let waited = begun.elapsed();
             self.strategy.device.seed(self.strategy.seed.wrapping_add(step as u64));
             let output = self.learner.train_step(batch);
-            if !(output.item.loss.is_finite() && output.item.gradient_norm.is_finite()) {
+            if !(output.item.losses.loss.is_finite() && output.item.gradient_norm.is_finite()) {
                 self.strategy.fail(not_finite(step + 1, &output.item));
                 flow = ControlFlow::Break(());
                 break;
@@ -236,12 +234,7 @@ impl Fit<'_> {
         let record = StepRecord {
             step,
             task: output.task,
-            loss: output.loss,
-            text_loss: output.text_loss,
-            point_loss: output.point_loss,
-            overlap_loss: output.overlap_loss,
-            detection_loss: output.detection_loss,
-            mask: output.mask,
+            losses: output.losses,
             gradient_norm: output.gradient_norm,
             learning_rate: rate.base(),
             samples_per_second: output.samples_per_second,
@@ -302,28 +295,9 @@ impl Fit<'_> {
 
 /// Means over batches, weighted by their images; `None` without a batch.
 fn summarise(step: usize, task: Task, outputs: &[&StepOutput]) -> Option<ValidationRecord> {
-    let mean = |value: fn(&StepOutput) -> Option<f64>| {
-        let (sum, count) = outputs
-            .iter()
-            .filter_map(|output| value(output).map(|value| (value, output.num_images as f64)))
-            .fold((0.0, 0.0), |(sum, count), (value, images)| {
-                (sum + value * images, count + images)
-            });
-        (count > 0.0).then(|| sum / count)
-    };
-    let masks = outputs.iter().map(|output| (output.mask, output.num_images as f64));
-    Some(ValidationRecord {
-        step,
-        task,
-        loss: mean(|output| Some(output.loss))?,
-        text_loss: mean(|output| output.text_loss),
-        point_loss: mean(|output| output.point_loss),
-        overlap_loss: mean(|output| output.overlap_loss),
-        detection_loss: DetectionMeasure::weighted_mean(
-            outputs.iter().map(|output| (output.detection_loss, output.num_images as f64)),
-        ),
-        mask: MaskMeasures::mean(masks),
-    })
+    let losses: Vec<_> =
+        outputs.iter().map(|output| (&output.losses, output.num_images as f64)).collect();
+    Some(ValidationRecord { step, task, losses: LossRecord::mean(&losses)? })
 }
 
 fn not_finite(step: usize, output: &StepOutput) -> Error {
@@ -332,7 +306,7 @@ fn not_finite(step: usize, output: &StepOutput) -> Error {
             "step {step} ({}): loss {}, gradient norm {}; training stopped before it changed the \
              weights",
             output.task.name(),
-            output.loss,
+            output.losses.loss,
             output.gradient_norm
         ),
         help: "Lower optimizer.learning_rate or set optimizer.clip_gradient_norm, and go on from \

@@ -2,14 +2,19 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use image::{Rgb, RgbImage};
-use rand::SeedableRng;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
+use super::choice::choose;
 use super::*;
-use crate::data::augmentation::AugmentationConfig;
+use crate::data::augmentation::{AugmentationConfig, FlipTexts};
+use crate::data::batch::BatchDims;
 use crate::data::formats::{Format, Skipped};
-use crate::data::sample::{LocatedSpan, Sample};
+use crate::data::sample::{LocatedSpan, Row, Sample, Task};
 use crate::data::samples::Samples;
 use crate::data::source::SourceConfig;
+use crate::geometry::BoundingBox;
+use crate::geometry::mask::Mask;
 use crate::model::prompt::location::{IGNORED, POSITIVE};
 
 /// Four marks on black: what each is called, its colour and its box in pixels of 120 × 80.
@@ -66,20 +71,12 @@ fn source(task: Task, image: &Path, augmentation: AugmentationConfig) -> Source 
         }
     };
     let config = SourceConfig {
-        task,
-        format: Format::LocalizedNarratives,
-        annotations: String::new(),
-        images: String::new(),
-        weight: 1.0,
-        first_step: 0,
         rows_per_image: 3,
         max_text_tokens: 40,
         prompt: if task == Task::Narrate { String::new() } else { "{text}".into() },
         max_context_tokens: 40,
-        splits: Default::default(),
-        masks: false,
-        decoding: Default::default(),
         augmentation,
+        ..SourceConfig::new(task, Format::LocalizedNarratives, "", "")
     };
     let sample = Sample { image: image.into(), image_id: "1".into(), task, rows };
     Source { config, samples: vec![sample].into(), skipped: Skipped::default() }

@@ -7,9 +7,9 @@
 
 mod segment;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, SeekFrom};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -45,15 +45,12 @@ impl ImageUse {
     /// [`Error::Io`] where it cannot be read.
     pub fn content(&self) -> Result<Content> {
         let read = || -> io::Result<u128> {
-            let mut file = File::open(&self.file.path)?;
-            let part = self.file.part;
-            io::Seek::seek(&mut file, SeekFrom::Start(part.map_or(0, |part| part.offset)))?;
-            let mut file = io::Read::take(file, part.map_or(u64::MAX, |part| part.length));
+            let mut file = self.file.open()?;
             let mut hash = Xxh3::new();
             hash.update(&[u8::from(self.orientation == ImageOrientation::Stored)]);
             let mut chunk = vec![0; CHUNK_BYTES];
             loop {
-                match io::Read::read(&mut file, &mut chunk)? {
+                match file.read(&mut chunk)? {
                     0 => return Ok(hash.digest128()),
                     count => hash.update(&chunk[..count]),
                 }
@@ -128,7 +125,7 @@ impl FeatureCache {
     pub fn missing(&mut self, images: &[ImageUse]) -> Result<Vec<(ImageUse, Content)>> {
         let contents: Vec<Result<Content>> = images.par_iter().map(ImageUse::content).collect();
         let mut missing = Vec::new();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for (image, content) in images.iter().zip(contents) {
             let content = content?;
             self.contents.insert(image.clone(), content);

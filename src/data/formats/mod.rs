@@ -29,7 +29,7 @@ mod visual_genome;
 mod visual_genome_regions;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -142,6 +142,23 @@ impl Format {
     /// Whether expressions come with masks of what they name.
     pub fn has_masks(self) -> bool {
         self == Self::RefexpMdetr
+    }
+
+    /// Whether images are in the annotations themselves, and none are looked for in a folder.
+    pub fn holds_images(self) -> bool {
+        self == Self::Tfrecord
+    }
+
+    /// The files that annotations at `path` are in: its shards, where the format may have some, else `path`
+    /// itself, which need not be there.
+    ///
+    /// # Errors
+    /// [`Error::Format`] where some of the shards are missing, or there are two sets of them.
+    pub fn files(self, path: &Path) -> Result<Vec<PathBuf>> {
+        match self {
+            Self::LocalizedNarratives | Self::Tfrecord => shards::files(path),
+            _ => Ok(vec![path.to_path_buf()]),
+        }
     }
 }
 

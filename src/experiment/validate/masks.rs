@@ -65,24 +65,8 @@ mod tests {
 
     /// An experiment that teaches masks.
     fn valid() -> Experiment {
-        let source = SourceConfig {
-            task: Task::Locate,
-            format: Format::RefexpMdetr,
-            annotations: "{split}.json".into(),
-            images: "images".into(),
-            weight: 1.0,
-            first_step: 0,
-            rows_per_image: 1,
-            max_text_tokens: 16,
-            prompt: String::new(),
-            max_context_tokens: 8,
-            splits: Default::default(),
-            masks: true,
-            decoding: Default::default(),
-            augmentation: Default::default(),
-        };
-        let mut experiment = Experiment::default();
-        experiment.data.sources.push(source);
+        let mut experiment = crate::experiment::validate::tests::valid();
+        experiment.data.sources[0].masks = true;
         experiment.model.masks = Some(MaskConfig::default());
         experiment
     }

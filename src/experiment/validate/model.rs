@@ -1,6 +1,6 @@
 //! Sizes of the model from which it cannot be built.
 
-use super::{at_least, below_one, positive, problem};
+use super::{at_least, at_least_one, below_one, positive, problem};
 use crate::model::ConfigProblem;
 use crate::model::pixel_llm::PixelLlmConfig;
 use crate::model::vision::VisionConfig;
@@ -23,9 +23,7 @@ pub(super) fn validate(config: &PixelLlmConfig) -> Vec<ConfigProblem> {
         ("adapter.output_width", adapter.output_width),
     ];
     let points = config.points.as_ref().map(|points| ("points.hidden_width", points.hidden_width));
-    problems.extend(
-        counts.into_iter().chain(points).filter_map(|(key, count)| at_least(key, count, 1)),
-    );
+    problems.extend(at_least_one(counts.into_iter().chain(points)));
     problems
 }
 

@@ -1,24 +1,12 @@
 use super::*;
 use crate::experiment::schema::ShapesDirectory;
 
-fn valid() -> Experiment {
+/// An experiment that can be run.
+pub(super) fn valid() -> Experiment {
+    let (annotations, images) = ("{split}.json", "images");
+    let source = SourceConfig::new(Task::Locate, Format::RefexpMdetr, annotations, images);
     let mut experiment = Experiment::default();
-    experiment.data.sources.push(SourceConfig {
-        task: Task::Locate,
-        format: Format::RefexpMdetr,
-        annotations: "{split}.json".into(),
-        images: "images".into(),
-        weight: 1.0,
-        first_step: 0,
-        rows_per_image: 1,
-        max_text_tokens: 16,
-        prompt: String::new(),
-        max_context_tokens: 8,
-        splits: Default::default(),
-        masks: false,
-        decoding: Default::default(),
-        augmentation: Default::default(),
-    });
+    experiment.data.sources.push(SourceConfig { max_text_tokens: 16, ..source });
     experiment
 }
 
@@ -211,6 +199,7 @@ fn rates_and_shares_are_in_range() {
     let key = "losses.text.label_smoothing";
     assert_eq!(problem_of(|e| e.losses.text.label_smoothing = 1.0), key);
     assert_eq!(problem_of(|e| e.losses.point.weight = -0.1), "losses.point.weight");
+    assert_eq!(problem_of(|e| e.losses.overlap.weight = -0.1), "losses.overlap.weight");
     assert_eq!(problem_of(|e| e.schedule.final_share = 1.1), "schedule.final_share");
     assert_eq!(problem_of(|e| e.schedule.warmup_steps = 10_000), "schedule.warmup_steps");
     assert_eq!(problem_of(|e| e.training.max_steps = 250), "schedule.warmup_steps");

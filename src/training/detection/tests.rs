@@ -1,6 +1,6 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use burn::train::{InferenceStep, TrainStep};
@@ -14,6 +14,7 @@ use crate::model::heads::boxes::BoxDecoderConfig;
 use crate::model::pixel_llm::PixelLlmConfig;
 use crate::model::testing::{VOCABULARY, tiny_boxes, tiny_config};
 use crate::training::gradients::gradient_norm;
+use crate::training::testing::Direction;
 
 const SIDE: usize = 16;
 
@@ -73,18 +74,18 @@ const TWO: &[[f32; 4]] = &[[1.0, 2.0, 7.0, 9.0], [6.0, 5.0, 15.0, 14.0]];
 fn boxes_and_their_captions_are_learnt_together() {
     let model = model(tiny_boxes(), 1);
     let output = TrainStep::step(&model, batch(&[TWO, &TWO[..1]]));
-    let (item, norm) = (output.item, gradient_norm(&model, &output.grads));
-    let detection = item.detection_loss.unwrap();
+    let (losses, norm) = (output.item.losses, gradient_norm(&model, &output.grads));
+    let detection = losses.detection_loss.unwrap();
     assert!(detection.heatmap > 0.0 && detection.distances > 0.0, "{detection:?}");
     assert!(detection.classes > 0.0 && detection.boxes > 0.0, "{detection:?}");
-    assert!(item.text_loss.is_some_and(|loss| loss > 0.0) && item.point_loss.is_none());
+    assert!(losses.text_loss.is_some_and(|loss| loss > 0.0) && losses.point_loss.is_none());
     let parts = 0.5 * detection.heatmap + detection.distances + detection.classes + detection.boxes;
     assert!((detection.total - parts).abs() < 1e-4 * parts);
-    let sum = detection.total + item.text_loss.unwrap();
-    assert!((item.loss - sum).abs() < 1e-4 * sum, "{} {sum}", item.loss);
+    let sum = detection.total + losses.text_loss.unwrap();
+    assert!((losses.loss - sum).abs() < 1e-4 * sum, "{} {sum}", losses.loss);
     assert!(norm > 0.0 && norm.is_finite());
     for part in ["model.vision.eva", "model.boxes.head", "model.boxes.roi_head", "model.language"] {
-        let learnt = Dot::along(&model, &output.grads, part).norm;
+        let learnt = along(&model, &output.grads, part).norm();
         assert!(learnt > 0.0, "{part} learns nothing");
     }
 }
@@ -97,7 +98,7 @@ fn a_step_is_a_function_of_the_batch_and_its_seed() {
     let model = model(boxes, 1);
     let loss = |seed: u64| {
         let output = InferenceStep::step(&model, HostBatch { seed, ..batch(&[TWO, TWO]) });
-        output.detection_loss.unwrap()
+        output.losses.detection_loss.unwrap()
     };
     assert_eq!(loss(1), loss(1));
     // Another draw of the second stage's boxes; the first stage draws nothing.
@@ -111,18 +112,10 @@ fn parts_of_a_batch_have_means_of_their_own() {
     let (whole, parts) = (model(tiny_boxes(), 1), model(tiny_boxes(), 2));
     let boxes: [&[[f32; 4]]; 2] = [TWO, &TWO[..1]];
     let alone =
-        boxes.map(|one| TrainStep::step(&whole, batch(&[one])).item.detection_loss.unwrap());
-    let together = TrainStep::step(&parts, batch(&boxes)).item.detection_loss.unwrap();
+        boxes.map(|one| TrainStep::step(&whole, batch(&[one])).item.losses.detection_loss.unwrap());
+    let together = TrainStep::step(&parts, batch(&boxes)).item.losses.detection_loss.unwrap();
     // The first image is the same alone; the second has other pixels and draws, so only bounds hold.
     assert!(together.total.is_finite() && alone[0].total.is_finite());
-    let weighted = DetectionMeasure::weighted_mean([
-        (Some(alone[0]), 3.0),
-        (None, 9.0),
-        (Some(alone[1]), 1.0),
-    ]);
-    let expected = 0.75 * alone[0].total + 0.25 * alone[1].total;
-    assert!((weighted.unwrap().total - expected).abs() < 1e-9);
-    assert_eq!(DetectionMeasure::weighted_mean([(None, 1.0)]), None);
 }
 
 /// A name, and the boxes of two images.
@@ -146,12 +139,12 @@ fn degenerate_boxes_teach_no_object_and_nothing_that_is_not_a_number() {
         let annotated = batch.to_device(&Device::flex()).annotated;
         assert!(annotated.iter().flatten().all(|one| one.area() == 0.0), "{name}");
         let output = TrainStep::step(&model, batch);
-        let (item, norm) = (output.item, gradient_norm(&model, &output.grads));
-        let detection = item.detection_loss.unwrap();
-        assert!(item.loss.is_finite() && norm.is_finite(), "{name}: {item:?} {norm}");
+        let (losses, norm) = (output.item.losses, gradient_norm(&model, &output.grads));
+        let detection = losses.detection_loss.unwrap();
+        assert!(losses.loss.is_finite() && norm.is_finite(), "{name}: {losses:?} {norm}");
         // All is background: no distances, no corrections, no captions.
         assert_eq!((detection.distances, detection.boxes), (0.0, 0.0), "{name}");
-        assert_eq!(item.text_loss, Some(0.0), "{name}");
+        assert_eq!(losses.text_loss, Some(0.0), "{name}");
         assert!(detection.heatmap > 0.0 && detection.classes > 0.0, "{name}");
     }
 }
@@ -159,8 +152,9 @@ fn degenerate_boxes_teach_no_object_and_nothing_that_is_not_a_number() {
 #[test]
 fn an_object_beside_degenerate_boxes_is_learnt_as_if_it_were_alone() {
     let model = model(tiny_boxes(), 1);
-    let step =
-        |boxes: &[[f32; 4]]| InferenceStep::step(&model, batch(&[boxes])).detection_loss.unwrap();
+    let step = |boxes: &[[f32; 4]]| {
+        InferenceStep::step(&model, batch(&[boxes])).losses.detection_loss.unwrap()
+    };
     let (alone, beside) = (step(&TWO[..1]), step(&[TWO[0], [5.0, 5.0, 5.0, 9.0]]));
     assert!((alone.heatmap - beside.heatmap).abs() < 1e-6 * alone.heatmap);
     assert!((alone.distances - beside.distances).abs() < 1e-6 * alone.distances);
@@ -189,77 +183,14 @@ fn rows_are_those_of_boxes_up_to_the_last_that_is_matched() {
     assert_eq!(valid, [1.0, 0.0, 1.0, 1.0]);
 }
 
-/// A direction of the parameters under a path, and how the gradient goes along it.
-struct Dot<'a> {
-    gradients: &'a GradientsParams,
-    under: &'a str,
-    path: Vec<String>,
-    rng: ChaCha8Rng,
-    directions: HashMap<ParamId, Vec<f32>>,
-    /// Σ of gradient times direction.
-    dot: f64,
-    /// √ Σ of the directions' squares.
-    norm: f64,
-}
-
-impl<'a> Dot<'a> {
-    /// The gradient itself, each number of it stretched at random: along it, a derivative stands out
-    /// from the rounding of the loss.
-    fn along(model: &TrainingModel, gradients: &'a GradientsParams, under: &'a str) -> Self {
-        let mut visitor = Self {
-            gradients,
-            under,
-            path: Vec::new(),
-            rng: ChaCha8Rng::seed_from_u64(11),
-            directions: HashMap::new(),
-            dot: 0.0,
-            norm: 0.0,
-        };
-        model.visit(&mut visitor);
-        visitor.norm = visitor.norm.sqrt();
-        visitor
-    }
-}
-
-impl ModuleVisitor for Dot<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_string());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if !self.path.join(".").starts_with(self.under) {
-            return;
-        }
-        let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
-        let gradient: Vec<f32> = gradient.into_data().iter::<f32>().collect();
-        let direction: Vec<f32> =
-            gradient.iter().map(|value| value * self.rng.random_range(0.5..1.5)).collect();
-        for (value, direction) in gradient.iter().zip(&direction) {
-            self.dot += f64::from(value * direction);
-            self.norm += f64::from(direction * direction);
-        }
-        self.directions.insert(param.id, direction);
-    }
-}
-
-/// Moves parameters along their directions.
-struct Moved<'a> {
-    directions: &'a HashMap<ParamId, Vec<f32>>,
-    step: f32,
-}
-
-impl ModuleMapper for Moved<'_> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(direction) = self.directions.get(&param.id) else { return param };
-        let (id, tensor, mapper) = param.consume();
-        let data = TensorData::new(direction.clone(), tensor.dims());
-        let direction = Tensor::<D>::from_data(data, &tensor.device());
-        Param::from_mapped_value(id, tensor + direction * self.step, mapper)
-    }
+/// A direction of the parameters under a path: the gradient itself, each number of it stretched at random.
+/// Along it, a derivative stands out from the rounding of the loss.
+fn along(model: &TrainingModel, gradients: &GradientsParams, under: &str) -> Direction {
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    Direction::new(model, gradients, |trained| {
+        let gradient = trained.gradient.filter(|_| trained.path.starts_with(under))?;
+        Some(gradient.iter().map(|value| value * rng.random_range(0.5..1.5)).collect())
+    })
 }
 
 /// Adds noise to every parameter: a new model hardly hears what it sees, and its gradients are lost in
@@ -293,8 +224,13 @@ fn the_gradient_of_the_whole_model_is_that_of_finite_differences() {
     let device = model.device();
     let losses = model.losses(batch.to_device(&device));
     assert!(losses.detection.is_some());
+    let here = f64::from(losses.total.clone().into_scalar::<f32>());
     let gradients = GradientsParams::from_grads(losses.total.backward(), &model);
     let plain = model.valid();
+    let loss = |moved: &TrainingModel| {
+        let losses = moved.losses(batch.to_device(&moved.device()));
+        f64::from(losses.total.into_scalar::<f32>())
+    };
     for part in [
         "model.vision",
         "model.adapter",
@@ -303,18 +239,12 @@ fn the_gradient_of_the_whole_model_is_that_of_finite_differences() {
         "model.boxes.head",
         "model.boxes.roi_head",
     ] {
-        let along = Dot::along(&model, &gradients, part);
-        assert!(along.norm > 0.0, "{part}");
+        let along = along(&model, &gradients, part);
+        assert!(along.norm() > 0.0, "{part}");
         // 1/500 of a unit of all its parameters together.
-        let step = 2e-3 / along.norm as f32;
-        let at = |step: f32| {
-            let mut moved = Moved { directions: &along.directions, step };
-            let model = plain.clone().map(&mut moved);
-            let batch = batch.to_device(&model.device());
-            f64::from(model.losses(batch).total.into_scalar::<f32>())
-        };
-        let found = (at(step) - at(-step)) / (2.0 * f64::from(step));
-        let difference = (found - along.dot).abs();
-        assert!(difference < 2e-2 * along.dot.abs(), "{part}: {found} {}", along.dot);
+        let [back, ahead] = along.slopes(&plain, here, 2e-3 / along.norm(), loss);
+        let found = (back + ahead) / 2.0;
+        let difference = (found - along.slope).abs();
+        assert!(difference < 2e-2 * along.slope.abs(), "{part}: {found} {}", along.slope);
     }
 }

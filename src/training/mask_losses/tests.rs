@@ -1,6 +1,6 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, TensorData};
 use burn::train::TrainStep;
@@ -12,6 +12,7 @@ use crate::data::sample::Task;
 use crate::experiment::schema::LossConfig;
 use crate::model::language::Vocabulary;
 use crate::model::pixel_llm::PixelLlmConfig;
+use crate::training::testing::{Direction, is_between};
 
 const SIZES: &str = r#"
     canvas_px = 8
@@ -66,7 +67,7 @@ fn batch() -> HostBatch {
 }
 
 /// Numbers between −1 and 1 that look random, and are the same every time.
-fn noise(seed: usize, shape: &[usize]) -> TensorData {
+fn noise(seed: usize, shape: &[usize]) -> Vec<f32> {
     let count: usize = shape.iter().product();
     // SplitMix64, without its state.
     let value = |i: usize| {
@@ -75,18 +76,25 @@ fn noise(seed: usize, shape: &[usize]) -> TensorData {
         let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((x ^ (x >> 31)) >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
     };
-    TensorData::new((0..count).map(value).collect::<Vec<f32>>(), shape.to_vec())
+    (0..count).map(value).collect()
 }
 
-/// Changes parameters by their path.
-struct Change<F> {
+/// A direction of length 1 for a parameter.
+fn direction(number: usize, shape: &[usize]) -> Vec<f32> {
+    let noise = noise(1_000 + number, shape);
+    let length = noise.iter().map(|value| value * value).sum::<f32>().sqrt();
+    noise.iter().map(|value| value * (1.0 / length)).collect()
+}
+
+/// Makes every part do something, and the points the same whatever is read: no gradient goes back through
+/// the boxes, so nothing may move them here.
+#[derive(Default)]
+struct Settle {
     path: Vec<String>,
     number: usize,
-    /// Path, number and shape of a parameter → what is added to it, and what it is scaled by first.
-    by: F,
 }
 
-impl<F: Fn(&str, usize, &[usize]) -> Option<(f64, TensorData)>> ModuleMapper for Change<F> {
+impl ModuleMapper for Settle {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.to_string());
     }
@@ -97,113 +105,52 @@ impl<F: Fn(&str, usize, &[usize]) -> Option<(f64, TensorData)>> ModuleMapper for
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         self.number += 1;
+        let path = self.path.join(".");
         let is_trained = param.is_require_grad();
         let (id, tensor, mapper) = param.consume();
-        let change = (self.by)(&self.path.join("."), self.number, &tensor.dims());
-        let tensor = match change {
-            Some((scale, added)) => {
-                tensor.clone() * scale + Tensor::from_data(added, &tensor.device())
-            }
-            None => tensor,
+        let (kept, added) = match D {
+            _ if path == "model.points.layers.1.weight" => (0.0, 0.0),
+            // Norms stay near 1.
+            1 => (f64::from(u8::from(path.ends_with("gamma"))), 0.1),
+            _ => (0.0, 0.6),
         };
+        let noise = noise(self.number, &tensor.dims());
+        let noise =
+            TensorData::new(noise.iter().map(|value| value * added).collect(), tensor.dims());
+        let tensor = tensor.clone() * kept + Tensor::from_data(noise, &tensor.device());
         Param::from_mapped_value(id, tensor.detach().set_require_grad(is_trained), mapper)
     }
-}
-
-fn changed(
-    model: TrainingModel,
-    by: impl Fn(&str, usize, &[usize]) -> Option<(f64, TensorData)>,
-) -> TrainingModel {
-    model.map(&mut Change { path: Vec::new(), number: 0, by })
-}
-
-fn scaled(data: TensorData, factor: f32) -> TensorData {
-    let values: Vec<f32> = data.iter::<f32>().map(|value| value * factor).collect();
-    TensorData::new(values, data.shape().to_vec())
-}
-
-/// Where each parameter's gradient is, and how long it is along the direction of its noise.
-struct Along<'a> {
-    gradients: &'a GradientsParams,
-    path: Vec<String>,
-    number: usize,
-    found: BTreeMap<(String, usize), f64>,
-}
-
-impl ModuleVisitor for Along<'_> {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_string());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.number += 1;
-        if !param.is_require_grad() {
-            return;
-        }
-        let direction = direction(self.number, &param.dims());
-        let along = self.gradients.get::<D>(param.id).map_or(0.0, |gradient| {
-            let gradient = gradient.into_data();
-            gradient.iter::<f32>().zip(direction.iter::<f32>()).map(|(g, d)| f64::from(g * d)).sum()
-        });
-        self.found.insert((self.path.join("."), self.number), along);
-    }
-}
-
-/// A direction of length 1 for a parameter.
-fn direction(number: usize, shape: &[usize]) -> TensorData {
-    let noise = noise(1_000 + number, shape);
-    let length = noise.iter::<f32>().map(|value| value * value).sum::<f32>().sqrt();
-    scaled(noise, 1.0 / length)
-}
-
-/// A model whose every part does something, and whose points are the same whatever it reads: no
-/// gradient goes back through the boxes, so nothing may move them here.
-fn settled(losses: LossConfig) -> TrainingModel {
-    changed(training_model(losses, &Device::flex().autodiff()), |path, number, shape| {
-        let noise = noise(number, shape);
-        Some(match shape {
-            _ if path == "model.points.layers.1.weight" => (0.0, scaled(noise, 0.0)),
-            // Norms stay near 1.
-            [_] => (f64::from(u8::from(path.ends_with("gamma"))), scaled(noise, 0.1)),
-            _ => (0.0, scaled(noise, 0.6)),
-        })
-    })
 }
 
 /// The gradients of the loss of [`batch`] agree with finite differences, along one direction for each
 /// parameter whose path `is_checked`; how many of them change the loss.
 fn check_gradients(losses: &LossConfig, is_checked: impl Fn(&str) -> bool) -> usize {
-    const STEP: f32 = 2e-3;
-    let (model, device) = (settled(losses.clone()), Device::flex().autodiff());
-    let loss = |model: &TrainingModel| model.losses(batch().to_device(&device)).total;
-    let total = loss(&model);
+    let device = Device::flex().autodiff();
+    let model = training_model(losses.clone(), &device).map(&mut Settle::default());
+    let total = model.losses(batch().to_device(&device)).total;
     let here = f64::from(total.clone().into_scalar::<f32>());
     let gradients = GradientsParams::from_grads(total.backward(), &model);
-    let mut visitor =
-        Along { gradients: &gradients, path: Vec::new(), number: 0, found: BTreeMap::new() };
-    model.visit(&mut visitor);
-    let (mut num_moving, mut wrong) = (0, Vec::new());
-    for ((path, number), along) in visitor.found {
-        if path.starts_with("model.points") || !is_checked(&path) {
-            continue;
+    let mut checked = Vec::new();
+    Direction::new(&model, &gradients, |trained| {
+        if !trained.path.starts_with("model.points") && is_checked(trained.path) {
+            checked.push((trained.path.to_string(), trained.number));
         }
-        let at = |step: f32| -> f64 {
-            let moved = changed(model.clone(), |_, other, shape| {
-                (other == number).then(|| (1.0, scaled(direction(number, shape), step)))
-            });
-            f64::from(loss(&moved).into_scalar::<f32>())
-        };
-        // Where a ReLU turns within the step, the gradient is that of either side.
-        let slopes = [(here - at(-STEP)) / f64::from(STEP), (at(STEP) - here) / f64::from(STEP)];
-        let (least, greatest) = (slopes[0].min(slopes[1]), slopes[0].max(slopes[1]));
-        let expected = (least + greatest) / 2.0;
-        let tolerance = 2e-3 + 3e-2 * expected.abs();
-        if !(least - tolerance..=greatest + tolerance).contains(&along) {
-            wrong.push(format!("{path}: {along} {slopes:?}"));
+        None
+    });
+    let plain = model.valid();
+    let loss = |moved: &TrainingModel| {
+        let total = moved.losses(batch().to_device(&Device::flex())).total;
+        f64::from(total.into_scalar::<f32>())
+    };
+    let (mut num_moving, mut wrong) = (0, Vec::new());
+    for (path, number) in checked {
+        let along = Direction::new(&model, &gradients, |trained| {
+            (trained.number == number).then(|| direction(number, trained.shape))
+        });
+        let slopes = along.slopes(&plain, here, 2e-3, loss);
+        let expected = (slopes[0] + slopes[1]) / 2.0;
+        if !is_between(along.slope, slopes, 2e-3 + 3e-2 * expected.abs()) {
+            wrong.push(format!("{path}: {} {slopes:?}", along.slope));
         }
         num_moving += usize::from(expected.abs() > 2e-2);
     }
@@ -233,15 +180,15 @@ fn gradients_of_the_expected_overlap_are_those_of_finite_differences() {
     assert!(num_moving >= 2, "{num_moving} parameters change the loss");
 }
 
-fn step(batch: HostBatch) -> (f64, f64, MaskMeasures) {
+fn step(batch: HostBatch) -> (f64, f64, MaskMeasure) {
     let device = Device::flex().autodiff();
     let output = TrainStep::step(&training_model(LossConfig::default(), &device), batch).item;
-    (output.loss, output.gradient_norm, output.mask.unwrap())
+    (output.losses.loss, output.gradient_norm, output.losses.mask_loss.unwrap())
 }
 
 #[test]
 fn batches_with_nothing_to_learn_of_masks_cost_nothing_and_are_numbers() {
-    let nothing = MaskMeasures { loss: 0.0, focal: 0.0, dice: 0.0, iou: 0.0 };
+    let nothing = MaskMeasure { total: 0.0, focal: 0.0, dice: 0.0, iou: 0.0 };
     let without_masks = |batch: &mut HostBatch| {
         batch.masks = Some(HostMasks { pixels: vec![0; 2 * 64], valid: vec![0.0; 2] });
     };
@@ -272,7 +219,7 @@ fn masks_of_no_pixel_of_every_pixel_and_on_an_image_of_one_pixel_are_learnt_from
             let sizes = sizes.to_vec();
             let (loss, norm, mask) = step(HostBatch { masks, sizes, points, ..batch() });
             assert!(loss.is_finite() && norm.is_finite() && norm > 0.0, "{loss} {norm}");
-            assert!(mask.loss > 0.0 && (0.0..=1.0).contains(&mask.dice), "{mask:?}");
+            assert!(mask.total > 0.0 && (0.0..=1.0).contains(&mask.dice), "{mask:?}");
         }
     }
 }
@@ -289,12 +236,4 @@ fn batches_without_masks_and_masks_that_weigh_nothing_have_no_mask_loss() {
     };
     assert!(losses(1.0, true).is_some());
     assert!(losses(1.0, false).is_none() && losses(0.0, true).is_none());
-}
-
-#[test]
-fn means_are_weighted_and_pass_over_what_has_no_masks() {
-    let of = |x: f64| MaskMeasures { loss: x, focal: 2.0 * x, dice: 3.0 * x, iou: 4.0 * x };
-    let mean = MaskMeasures::mean([(Some(of(1.0)), 1.0), (None, 5.0), (Some(of(4.0)), 2.0)]);
-    assert_eq!(mean, Some(of(3.0)));
-    assert_eq!(MaskMeasures::mean([(None, 1.0)]), None);
 }
