@@ -245,9 +245,7 @@ impl T5 {
 
     /// `tokens`: `[R, L]` → `[R, L, D]`.
     pub fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        let words = self.words.forward(tokens);
-        let is_narrow = words.dtype() != DType::F32;
-        self.dropout.forward(if is_narrow { words.cast(DType::F32) } else { words })
+        self.dropout.forward(self.words.forward(tokens).cast(DType::F32))
     }
 
     /// The encoder's output, `[R, S, D]`.
