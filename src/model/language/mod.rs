@@ -145,16 +145,7 @@ impl LanguageState {
         }
     }
 
-    /// Text `indices[i]` becomes text `i`; `indices`: `[R']`.
-    pub fn select_rows(self, indices: Tensor<1, Int>) -> Self {
-        match self {
-            Self::Git(state) => Self::Git(state.select_rows(indices)),
-            Self::T5(state) => Self::T5(state.select_rows(indices)),
-        }
-    }
-
-    /// Text `indices[i]`, which has the prefix of text `i`, becomes text `i`; `indices`: `[R]`. As
-    /// [`Self::select_rows`], but what is known of prefixes may stay where it is.
+    /// Text `indices[i]`, which has the prefix of text `i`, becomes text `i`; `indices`: `[R]`.
     pub fn reorder_texts(self, indices: Tensor<1, Int>) -> Self {
         match self {
             Self::Git(state) => Self::Git(state.select_rows(indices)),
