@@ -352,4 +352,4 @@ fn layer_norm(width: usize, epsilon: f64, device: &Device) -> LayerNorm {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
