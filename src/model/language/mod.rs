@@ -205,7 +205,7 @@ impl LanguageModel {
         self.begin_projected(self.project(visual), context)
     }
 
-    /// As [`Self::begin`], of what [`Self::project`] gave.
+    /// As [`Self::begin`], of what [`Self::project`] gave, in its shape.
     pub fn begin_projected(
         &self,
         visual: Tensor<3>,

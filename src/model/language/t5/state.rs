@@ -112,7 +112,7 @@ impl T5State {
         TextMasks { text: hide(text), prefix: Some(hide(prefix)) }
     }
 
-    /// Notes which tokens are followed by `tokens` or are followed within them.
+    /// Notes which tokens are followed by `tokens` `[R, L]` or are followed within them; [`Self::followed`].
     fn follow(&mut self, tokens: &Tensor<2, Int>, pad: i64) -> Option<Tensor<2>> {
         let length = tokens.dims()[1];
         // The first token of all follows nothing.
