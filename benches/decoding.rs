@@ -14,7 +14,8 @@
 //! | `tokenize` | every text to ids | seconds |
 //! | `memory` | | largest resident memory so far, in bytes |
 
-use std::io::{BufRead, Write};
+mod peer;
+
 use std::time::Instant;
 
 use burn::module::Module;
@@ -29,10 +30,10 @@ use pixelllm::model::language::lora::LoraConfig;
 use pixelllm::model::language::t5::config::{Storage, T5Config, T5Size, Trained};
 use pixelllm::model::language::{LanguageInput, LanguageModel, LanguageState, Vocabulary};
 
+use peer::Failure;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-type Failure = Box<dyn std::error::Error>;
 
 /// T5's.
 const VOCABULARY: Vocabulary = Vocabulary { size: 32_128, pad: 0, begin: 0, end: 1 };
@@ -65,7 +66,7 @@ fn load(name: &str, device: &Device) -> Result<LanguageModel, Failure> {
     Ok(LanguageModel::T5(config.init(width, VOCABULARY, device)))
 }
 
-/// Visual tokens of `rows` prefixes, as wide as words.
+/// Visual tokens of `rows` prefixes, as wide as words: `[rows, PREFIX, D]`.
 fn visual(model: &LanguageModel, rows: usize) -> Tensor<3> {
     let LanguageModel::T5(t5) = model else { unreachable!("every case is a T5") };
     let [_, width] = t5.t5().words_shape();
@@ -76,7 +77,7 @@ fn begin(model: &LanguageModel, rows: usize) -> LanguageState {
     model.begin(visual(model, rows), None)
 }
 
-/// Steps of the longest text: tokens that were chosen, and the one that began it.
+/// Steps of the longest of the texts `tokens`, `[R, M]`: tokens that were chosen, and the one that began it.
 fn steps_of(tokens: Tensor<2, Int>) -> i64 {
     tokens.not_equal_elem(VOCABULARY.end).int().sum_dim(1).max().into_scalar::<i64>()
 }
@@ -116,14 +117,6 @@ fn train(
     let value = loss.clone().into_scalar::<f32>();
     let gradients = GradientsParams::from_grads(loss.backward(), &model);
     (optimizer.step(1e-4_f64, model, gradients), value)
-}
-
-/// The high-water mark of the resident memory, in bytes, from the kernel.
-fn peak_memory() -> Result<usize, Failure> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).ok_or("no VmHWM")?;
-    let kib: usize = line.split_whitespace().nth(1).ok_or("no number")?.parse()?;
-    Ok(kib * 1024)
 }
 
 /// What was loaded.
@@ -193,8 +186,7 @@ impl Loaded {
                 }
                 format!("{} {count}", seconds())
             }
-            ["memory"] => peak_memory()?.to_string(),
-            other => return Err(format!("cannot do `{}`", other.join(" ")).into()),
+            other => return Err(peer::unknown(other)),
         })
     }
 }
@@ -206,13 +198,5 @@ fn main() -> Result<(), Failure> {
         optimizer: AdamWConfig::new().init(),
         tokenizer: None,
     };
-    for line in std::io::stdin().lock().lines() {
-        let line = line?;
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let answer = loaded.answer(&words)?;
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "{answer}")?;
-        out.flush()?;
-    }
-    Ok(())
+    peer::serve(|words| loaded.answer(words))
 }

@@ -9,7 +9,8 @@
 //! | `train` | loss (mean square of the output), backward, AdamW | seconds |
 //! | `memory` | | largest resident memory so far, in bytes |
 
-use std::io::{BufRead, Write};
+mod peer;
+
 use std::time::Instant;
 
 use burn::module::Module;
@@ -19,12 +20,12 @@ use pixelllm::backend;
 use pixelllm::model::vision::eva::{Eva, EvaConfig};
 use pixelllm::model::vision::sam::{Sam, SamConfig};
 
+use peer::Failure;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-type Failure = Box<dyn std::error::Error>;
-
-/// An encoder with one image.
+/// An encoder with images, `[B, 3, side, side]`.
 enum Case {
     Eva { model: Box<Eva>, images: Tensor<4> },
     Sam { model: Box<Sam>, images: Tensor<4> },
@@ -90,7 +91,7 @@ impl Case {
     }
 }
 
-/// A training step of an EVA-02 encoder.
+/// A training step of an EVA-02 encoder on `images`, `[B, 3, side, side]`.
 fn train(model: Eva, images: &Tensor<4>, optimizer: &mut ModuleOptimizer) -> (Eva, f32) {
     let loss = model.forward(images.clone()).square().mean();
     let value = loss.clone().into_scalar::<f32>();
@@ -98,23 +99,13 @@ fn train(model: Eva, images: &Tensor<4>, optimizer: &mut ModuleOptimizer) -> (Ev
     (optimizer.step(1e-4_f64, model, gradients), value)
 }
 
-/// The high-water mark of the resident memory, in bytes, from the kernel.
-fn peak_memory() -> Result<usize, Failure> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).ok_or("no VmHWM")?;
-    let kib: usize = line.split_whitespace().nth(1).ok_or("no number")?.parse()?;
-    Ok(kib * 1024)
-}
-
 fn main() -> Result<(), Failure> {
     let device = backend::device("cpu")?;
     let mut case = None;
     let mut optimizer = AdamWConfig::new().init();
-    for line in std::io::stdin().lock().lines() {
-        let line = line?;
-        let words: Vec<&str> = line.split_whitespace().collect();
+    peer::serve(|words| {
         let begun = Instant::now();
-        let answer = match (words.as_slice(), case.take()) {
+        let answer = match (words, case.take()) {
             (["load", name], _) => {
                 let loaded = load(name, &device)?;
                 optimizer = AdamWConfig::new().init();
@@ -132,15 +123,8 @@ fn main() -> Result<(), Failure> {
                 case = Some(Case::Eva { model: model.into(), images });
                 format!("{} {loss}", begun.elapsed().as_secs_f64())
             }
-            (["memory"], loaded) => {
-                case = loaded;
-                peak_memory()?.to_string()
-            }
-            _ => return Err(format!("cannot do `{line}`").into()),
+            _ => return Err(peer::unknown(words)),
         };
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "{answer}")?;
-        out.flush()?;
-    }
-    Ok(())
+        Ok(answer)
+    })
 }

@@ -9,7 +9,8 @@
 //! | `epoch` | makes batches of all images, each once, in a random order | seconds |
 //! | `memory` | | largest resident memory so far, in bytes |
 
-use std::io::{BufRead, Write};
+mod peer;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,10 +25,10 @@ use pixelllm::data::sample::{Row, Sample, Task};
 use pixelllm::data::source::{Source, SourceConfig};
 use pixelllm::data::tokenizer::Tokenizer;
 
+use peer::Failure;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-type Failure = Box<dyn std::error::Error>;
 
 /// As the published models.
 const CANVAS_PX: usize = 384;
@@ -99,32 +100,18 @@ impl Pipeline {
     }
 }
 
-fn answer(pipeline: &mut Option<Pipeline>, line: &str) -> Result<String, Failure> {
-    let words: Vec<_> = line.split_whitespace().collect();
-    match (words.as_slice(), pipeline) {
+fn answer(pipeline: &mut Option<Pipeline>, words: &[&str]) -> Result<String, Failure> {
+    match (words, pipeline) {
         (["load", folder, workers, batch], pipeline) => {
             let loaded = Pipeline::load(Path::new(folder), workers.parse()?, batch.parse()?)?;
             Ok(pipeline.insert(loaded).num_images().to_string())
         }
         (["epoch"], Some(pipeline)) => Ok(pipeline.epoch()?.to_string()),
-        (["memory"], _) => Ok(peak_bytes().to_string()),
-        _ => Err(format!("what is `{line}`?").into()),
+        _ => Err(peer::unknown(words)),
     }
-}
-
-/// Largest resident memory so far, on Linux; 0 elsewhere.
-fn peak_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kilobytes.unwrap_or(0) * 1024
 }
 
 fn main() -> Result<(), Failure> {
     let mut pipeline = None;
-    for line in std::io::stdin().lock().lines() {
-        println!("{}", answer(&mut pipeline, &line?)?);
-        std::io::stdout().flush()?;
-    }
-    Ok(())
+    peer::serve(|words| answer(&mut pipeline, words))
 }

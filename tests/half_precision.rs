@@ -14,7 +14,7 @@ use pixelllm::model::language::{LanguageInput, Vocabulary};
 use pixelllm::model::pixel_llm::PixelLlm;
 use pixelllm::weights::import::{self, ImportOptions};
 
-use common::safetensors::{Tensors, read, write};
+use common::safetensors::{bfloat16, read, write};
 
 const T5: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/vectors/hf_t5");
 const VOCABULARY: Vocabulary = Vocabulary { size: 97, pad: 0, begin: 0, end: 1 };
@@ -38,18 +38,11 @@ kind = "t5"
 visual_projection = false
 "#;
 
-/// A folder with the golden T5 as it is, and `bf16` in bfloat16: the upper half of float32.
+/// A folder with an experiment, and the golden T5 in bfloat16 in `bf16`.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("e.toml"), MODEL).unwrap();
-    let whole = read(&Path::new(T5).join("model.safetensors"));
-    let halves: Tensors = whole
-        .into_iter()
-        .map(|(name, (_, shape, data))| {
-            let halves = data.chunks(4).flat_map(|number| [number[2], number[3]]).collect();
-            (name, ("BF16".to_string(), shape, halves))
-        })
-        .collect();
+    let halves = bfloat16(read(&Path::new(T5).join("model.safetensors")));
     fs::create_dir(folder.path().join("bf16")).unwrap();
     write(&folder.path().join("bf16/model.safetensors"), &halves);
     fs::copy(format!("{T5}/config.json"), folder.path().join("bf16/config.json")).unwrap();

@@ -3,13 +3,15 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::sync::LazyLock;
 
 use serde_json::json;
 
-use common::safetensors::{Tensors, read, write};
-use common::{Answer, EXPERIMENT, UNMEASURED, Workshop, set};
+use common::safetensors::{Tensors, bfloat16, read, write};
+use common::{Answer, EXPERIMENT, UNMEASURED, Workshop, set, t5_tokenizer};
 
 const T5: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/vectors/hf_t5");
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -32,12 +34,13 @@ static CACHED: LazyLock<Workshop> = LazyLock::new(|| {
     fs::create_dir_all(repository.join("refs")).unwrap();
     fs::write(repository.join("refs/main"), COMMIT).unwrap();
     fs::copy(format!("{T5}/config.json"), snapshot.join("config.json")).unwrap();
-    fs::write(snapshot.join("tokenizer.json"), tokenizer()).unwrap();
-    let weights = halves();
+    let letters = ('a'..='z').map(String::from);
+    fs::write(snapshot.join("tokenizer.json"), t5_tokenizer(letters)).unwrap();
+    let weights = bfloat16(read(&Path::new(T5).join("model.safetensors")));
     let (one, two): (Tensors, Tensors) =
         weights.clone().into_iter().partition(|(name, _)| name.starts_with("encoder"));
     let place = |name: &String| (name.clone(), if one.contains_key(name) { "1" } else { "2" });
-    let map: std::collections::BTreeMap<_, _> = weights
+    let map: BTreeMap<_, _> = weights
         .keys()
         .map(place)
         .map(|(name, shard)| (name, format!("model-{shard}.safetensors")))
@@ -56,37 +59,13 @@ static CACHED: LazyLock<Workshop> = LazyLock::new(|| {
 });
 
 #[cfg(unix)]
-fn link(from: &std::path::Path, to: &std::path::Path) {
+fn link(from: &Path, to: &Path) {
     std::os::unix::fs::symlink(from, to).unwrap();
 }
 
 #[cfg(not(unix))]
-fn link(from: &std::path::Path, to: &std::path::Path) {
+fn link(from: &Path, to: &Path) {
     fs::copy(from, to).unwrap();
-}
-
-/// The golden T5 in bfloat16, which is the upper half of float32.
-fn halves() -> Tensors {
-    let whole = read(&std::path::Path::new(T5).join("model.safetensors"));
-    let halve = |(name, (_, shape, data)): (String, (String, Vec<usize>, Vec<u8>))| {
-        let halves = data.chunks(4).flat_map(|number| [number[2], number[3]]).collect();
-        (name, ("BF16".to_string(), shape, halves))
-    };
-    whole.into_iter().map(halve).collect()
-}
-
-/// Letters and marks as T5's file has them.
-fn tokenizer() -> String {
-    let special = ["<pad>", "</s>", "<unk>", "▁"].map(String::from);
-    let letters = ('a'..='z').map(String::from);
-    let pieces: Vec<_> = special.into_iter().chain(letters).map(|one| json!([one, -1.0])).collect();
-    let metaspace = json!({ "type": "Metaspace", "replacement": "▁" });
-    json!({
-        "version": "1.0", "added_tokens": [], "normalizer": { "type": "Lowercase" },
-        "pre_tokenizer": metaspace, "post_processor": null, "decoder": metaspace,
-        "model": { "type": "Unigram", "unk_id": 2, "vocab": pieces },
-    })
-    .to_string()
 }
 
 fn pixelllm(workshop: &Workshop, arguments: &[&str]) -> Answer {

@@ -7,12 +7,7 @@ mod common;
 use std::fs;
 use std::sync::LazyLock;
 
-use serde_json::json;
-
-use common::{Answer, EXPERIMENT, UNMEASURED, Workshop, set};
-
-/// Ids of [`tokenizer_json`]: three special ones, the mark, the mark with a letter, the letters.
-const NUM_IDS: usize = 4 + 2 * 26;
+use common::{Answer, EXPERIMENT, UNMEASURED, Workshop, set, t5_tokenizer};
 
 /// A world, an experiment with a small T5 and its tokenizer, and a finished run of it.
 static T5: LazyLock<Workshop> = LazyLock::new(|| {
@@ -24,25 +19,16 @@ static T5: LazyLock<Workshop> = LazyLock::new(|| {
               encoder_depth = 1\ndecoder_depth = 1\nmlp_width = 32\nnum_words = 64\n\
               trained = \"all\"\n";
     fs::write(workshop.path("t5.toml"), format!("{before}{t5}[model.points]{after}")).unwrap();
-    fs::write(workshop.path("t5.json"), tokenizer_json(NUM_IDS)).unwrap();
+    fs::write(workshop.path("t5.json"), tokenizer_json()).unwrap();
     train(&workshop, "finished", &UNMEASURED).success();
     workshop
 });
 
-/// Letters and marks as T5's file has them, as far as `num_ids`.
-fn tokenizer_json(num_ids: usize) -> String {
+/// 56 ids: three special ones, the mark, the mark with a letter, the letters.
+fn tokenizer_json() -> String {
     let letters = || ('a'..='z').map(String::from);
     let marked = letters().map(|letter| format!("▁{letter}"));
-    let special = ["<pad>", "</s>", "<unk>", "▁"].map(String::from);
-    let pieces = special.into_iter().chain(marked).chain(letters()).take(num_ids);
-    let vocabulary: Vec<_> = pieces.map(|piece| json!([piece, -1.0])).collect();
-    let metaspace = json!({ "type": "Metaspace", "replacement": "▁" });
-    json!({
-        "version": "1.0", "added_tokens": [], "normalizer": { "type": "Lowercase" },
-        "pre_tokenizer": metaspace, "post_processor": null, "decoder": metaspace,
-        "model": { "type": "Unigram", "unk_id": 2, "vocab": vocabulary },
-    })
-    .to_string()
+    t5_tokenizer(marked.chain(letters()))
 }
 
 fn train(workshop: &Workshop, run: &str, arguments: &[&str]) -> Answer {
@@ -98,7 +84,7 @@ fn weights_for_another_number_of_words_are_refused() {
 fn a_tokenizer_that_lacks_special_tokens_or_is_damaged_is_named() {
     let workshop = Workshop::with_world_of(&T5);
     fs::copy(T5.path("t5.toml"), workshop.path("t5.toml")).unwrap();
-    let json = tokenizer_json(NUM_IDS);
+    let json = tokenizer_json();
     let model: &[u8] = b"\x0a\x0e\x0a\x05<unk>\x15\0\0\0\0\x18\x02";
     let cases: [(Vec<u8>, &str); 6] = [
         (json.replace("</s>", "<s/>").into(), "has neither \"[SEP]\" nor \"</s>\""),

@@ -12,17 +12,14 @@ crate is faster. Then the time of a step over the length of a text, and, with `-
 import argparse
 import glob
 import os
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import tokenizers
 import torch
 import transformers
+from peer import Rust, compare, loaded
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
 STEPS = 64
@@ -33,26 +30,6 @@ TRAIN = (4, 64)
 LONGEST = 256
 BLOCK = 32
 CASES = ["greedy-1", "greedy-16", "beam-4", "train-lora", "train-all", "tokenize", "steps"]
-
-
-class Rust:
-    """The bench binary, which waits for commands."""
-
-    def __init__(self, binary):
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen([binary, "--bench"], stdin=pipe, stdout=pipe, text=True)
-
-    def ask(self, command):
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline().split()
-        if not answer:
-            sys.exit(f"the bench binary ended at `{command}`")
-        return [float(number) for number in answer]
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
 
 
 class Adapted(torch.nn.Module):
@@ -87,12 +64,6 @@ def adapt(model):
         if type(module).__name__ == "T5Attention":
             module.q, module.v = Adapted(module.q), Adapted(module.v)
     return model
-
-
-def clock(run):
-    begun = time.perf_counter()
-    run()
-    return time.perf_counter() - begun
 
 
 def generate(model, rows, beams):
@@ -149,28 +120,6 @@ def tokenizer_and_texts(folder):
     with open(texts, "w", encoding="utf-8") as out:
         out.write("\n".join(lines * 10))
     return tokenizer, lines * 10, f"tokenizer {file} {texts}"
-
-
-def compare(title, rust, command, run, rounds, steps=None):
-    """One line of the table; `steps`: how many a pass here must have had."""
-    rust.ask(command), clock(run)  # the first pass of each makes its weights and buffers
-    here, there = [], []
-    for _ in range(rounds):
-        seconds, *rest = rust.ask(command)
-        assert steps is None or rest[0] == steps, (command, rest)
-        here.append(seconds)
-        there.append(clock(run))
-    ours, theirs = statistics.median(here), statistics.median(there)
-    fastest = min(here) / min(there)
-    print(f"| {title} | {ours:.3f} | {theirs:.3f} | {ours / theirs:.2f} | {fastest:.2f} |", flush=True)
-
-
-def loaded(binary, name, model):
-    rust = Rust(binary)
-    (ours,) = rust.ask(f"load {name}")
-    theirs = sum(parameter.numel() for parameter in model.parameters())
-    assert abs(ours - theirs) < 0.01 * theirs, (ours, theirs)
-    return rust
 
 
 def main():

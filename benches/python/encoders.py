@@ -9,34 +9,11 @@ below 1, this crate is faster.
 """
 
 import argparse
-import statistics
-import subprocess
-import sys
-import time
 
 import timm
 import torch
+from peer import compare, loaded
 from segment_anything.build_sam import sam_model_registry
-
-
-class Rust:
-    """The bench binary, which waits for commands."""
-
-    def __init__(self, binary):
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen([binary, "--bench"], stdin=pipe, stdout=pipe, text=True)
-
-    def ask(self, command):
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline().split()
-        if not answer:
-            sys.exit(f"the bench binary ended at `{command}`")
-        return float(answer[0])
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def eva(size, image_px):
@@ -53,12 +30,6 @@ def eva(size, image_px):
 def sam_b():
     model = sam_model_registry["vit_b"]().image_encoder
     return model, model
-
-
-def clock(run):
-    begun = time.perf_counter()
-    run()
-    return time.perf_counter() - begun
 
 
 def forward_of(run, images):
@@ -109,19 +80,9 @@ def main():
     print("| case | here, s | PyTorch, s | ratio | fastest ratio |")
     print("|---|---|---|---|---|")
     for name, title, command, run, model in cases():
-        rust = Rust(arguments.binary)
-        ours = rust.ask(f"load {name}")
-        theirs = sum(parameter.numel() for parameter in model.parameters())
-        assert abs(ours - theirs) < 0.01 * theirs, (ours, theirs)
-        rust.ask(command), clock(run)  # the first pass of each makes its weights and buffers
-        here, there = [], []
-        for _ in range(arguments.rounds):
-            here.append(rust.ask(command))
-            there.append(clock(run))
+        rust = loaded(arguments.binary, name, model)
+        compare(title, rust, command, run, arguments.rounds)
         rust.close()
-        ours, theirs = statistics.median(here), statistics.median(there)
-        fastest = min(here) / min(there)
-        print(f"| {title} | {ours:.3f} | {theirs:.3f} | {ours / theirs:.2f} | {fastest:.2f} |", flush=True)
         del model, run
 
 

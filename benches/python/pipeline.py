@@ -15,11 +15,8 @@ crate is faster.
 
 import argparse
 import json
-import os
 import random
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,38 +24,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision
+from peer import Rust
 from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from torchvision.transforms.v2 import functional as F
 
 WIDTH, HEIGHT, SIDE = 640, 480, 384
 MAX_TOKENS = 128
-
-
-class Rust:
-    """The bench binary, which waits for commands."""
-
-    def __init__(self, binary):
-        pipe = subprocess.PIPE
-        # Keeps freed memory, as the `pixelllm` command does.
-        environment = os.environ | {"MIMALLOC_PURGE_DELAY": "-1"}
-        command = [binary, "--bench"]
-        self.process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, text=True, env=environment
-        )
-
-    def ask(self, command):
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline().split()
-        if not answer:
-            sys.exit(f"the bench binary ended at `{command}`")
-        return float(answer[0])
-
-    def close(self):
-        # Workers of PyTorch hold its standard input open, too.
-        self.process.terminate()
-        self.process.wait()
 
 
 def photograph(rng):
@@ -169,7 +141,8 @@ def main():
         folder = Path(folder)
         size = make(folder, arguments.images, arguments.quality)
         print(f"{arguments.images} JPEGs of {size / 1000:.0f} kB on average", flush=True)
-        rust = Rust(arguments.binary)
+        # Keeps freed memory, as the `pixelllm` command does.
+        rust = Rust(arguments.binary, MIMALLOC_PURGE_DELAY="-1")
         rust.ask(f"load {folder} {arguments.workers} {arguments.batch}")
         loaders = {
             decoder: loader(folder, decoder, arguments.workers, arguments.batch)
@@ -177,7 +150,8 @@ def main():
         }
         rates = {"pixelllm": [], "pillow": [], "torchvision": []}
         for round in range(arguments.rounds + 1):
-            found = {"pixelllm": arguments.images / rust.ask("epoch")}
+            (seconds,) = rust.ask("epoch")
+            found = {"pixelllm": arguments.images / seconds}
             for decoder, batches in loaders.items():
                 seconds, count = epoch(batches)
                 found[decoder] = count / seconds
@@ -187,12 +161,13 @@ def main():
                     rates[name].append(rate)
                 print("  ".join(f"{name} {rate:.0f}/s" for name, rate in found.items()), flush=True)
         medians = {name: statistics.median(found) for name, found in rates.items()}
-        print(f"memory of pixelllm: {rust.ask('memory') / 1e6:.0f} MB at most")
-        rust.close()
     print(f"\n| | samples per second, {arguments.workers} workers | pixelllm is faster by |")
     print("|---|---|---|")
     for name, rate in medians.items():
         print(f"| {name} | {rate:.0f} | {medians['pixelllm'] / rate:.2f} |")
+    (memory,) = rust.ask("memory")
+    print(f"\nmemory of pixelllm: {memory / 1e6:.0f} MB at most")
+    rust.close()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 //! [`Tokenizer`]: texts ↔ ids (`spec/data.md` §1.1), over the `tokenizers` crate.
 //!
 //! Read from a `tokenizer.json` (BERT's WordPiece, T5's SentencePiece), a SentencePiece `.model` or
-//! BERT's `vocab.txt`, or trained on the texts of an experiment. Special tokens are added here and not by the file's
-//! post-processor: texts are `begin w… end`, contexts `w… end`.
+//! BERT's `vocab.txt`, or trained on the texts of an experiment. Special tokens are added here and not by
+//! the file's post-processor: texts are `begin w… end`, contexts `w… end`.
 
 mod sentencepiece;
 mod training;

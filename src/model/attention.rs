@@ -3,8 +3,8 @@
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Tensor, activation};
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
+use super::matrix_product::on_threads;
 use crate::backend;
 
 /// `softmax(query · keyᵀ) · value`, with whatever scale `query` carries already.
@@ -36,6 +36,7 @@ const WORTH_THREADS: usize = 1 << 18;
 /// - `query`: `[R, heads, L, head]`, with whatever scale
 /// - `key`, `value`: `[R, heads, S, head]`
 /// - `bias`: `[R or 1, heads or 1, L or 1, S or 1]`
+/// - `drop`: `[R, heads, L, S]` → the same, of some of the rows
 /// - result: `[R, heads, L, head]`
 pub fn attend_with_bias(
     query: Tensor<4>,
@@ -63,15 +64,14 @@ pub fn attend_with_bias(
         return attend(query, key, value, bias);
     }
     let each = rows.div_ceil(threads);
-    let starts: Vec<usize> = (0..rows).step_by(each).collect();
-    let parts = starts.into_par_iter().with_max_len(1).map(|start| {
+    let parts = on_threads(rows, each, |rows| {
         let part = |all: &Tensor<4>| match all.dims()[0] {
-            1 if rows > 1 => all.clone(),
-            _ => all.clone().narrow(0, start, each.min(rows - start)),
+            1 => all.clone(),
+            _ => all.clone().narrow(0, rows.start, rows.len()),
         };
         attend(part(&query), part(&key), part(&value), bias.as_ref().map(part))
     });
-    Tensor::cat(parts.collect(), 0)
+    Tensor::cat(parts, 0)
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ pub fn product<const N: usize>(
     let is_alone = rows == 1 || rows * inputs * outputs < BURN_USES_THREADS;
     let pays = inputs * outputs >= WORTH_A_THREAD && (is_alone || !is_wide);
     if !pays || x.is_autodiff() || !backend::is_host(&x.device()) {
-        let weight = if is_wide { weight } else { weight.cast(x.dtype()) };
+        let weight = weight.cast(x.dtype());
         return linear(x, weight, bias);
     }
     let sum = in_parts(x.reshape([rows, inputs]), weight);
@@ -71,8 +71,8 @@ pub fn product<const N: usize>(
     sum.reshape(shape)
 }
 
-/// `x` `[R, inputs]` times `weight` `[inputs, outputs]`, some inputs (of a matrix like that of a
-/// vocabulary, some outputs) on each thread.
+/// `x` `[R, inputs]` times `weight` `[inputs, outputs]`, `[R, outputs]`: some inputs (of a matrix like
+/// that of a vocabulary, some outputs) on each thread.
 fn in_parts(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     let [inputs, outputs] = weight.dims();
     if outputs > 2 * OUTPUTS_AT_ONCE && weight.dtype() == x.dtype() {
@@ -86,18 +86,19 @@ fn in_parts(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     total(&x, outputs, parts.into_iter())
 }
 
-/// What `work` makes of each `length` of `count`, in order.
-fn on_threads(
+/// What `work` makes of each `length` of `count`, in order, a thread each.
+pub(super) fn on_threads<const N: usize>(
     count: usize,
     length: usize,
-    work: impl Fn(Range<usize>) -> Tensor<2> + Sync,
-) -> Vec<Tensor<2>> {
+    work: impl Fn(Range<usize>) -> Tensor<N> + Sync,
+) -> Vec<Tensor<N>> {
     let starts: Vec<usize> = (0..count).step_by(length).collect();
     let part = |start: usize| work(start..count.min(start + length));
     starts.into_par_iter().with_max_len(1).map(part).collect()
 }
 
-/// The share of `inputs` in the product.
+/// The share of `inputs` in the product of `x` `[R, inputs]` and `weight` `[inputs, outputs]`:
+/// `[R, outputs]`.
 fn part(x: &Tensor<2>, weight: &Tensor<2>, inputs: Range<usize>) -> Tensor<2> {
     let outputs = weight.dims()[1];
     let length = match weight.dtype() == x.dtype() {
@@ -106,14 +107,13 @@ fn part(x: &Tensor<2>, weight: &Tensor<2>, inputs: Range<usize>) -> Tensor<2> {
     };
     let blocks = inputs.clone().step_by(length.max(1)).map(|start| {
         let length = length.min(inputs.end - start);
-        let block = weight.clone().narrow(0, start, length);
-        let block = if block.dtype() == x.dtype() { block } else { block.cast(x.dtype()) };
+        let block = weight.clone().narrow(0, start, length).cast(x.dtype());
         x.clone().narrow(1, start, length).matmul(block)
     });
     total(x, outputs, blocks)
 }
 
-/// The sum of `parts`, in order, each of a row of `outputs` for each of `x`.
+/// The sum of `parts`, in order, each `[R, outputs]` for the rows of `x` `[R, inputs]`.
 fn total(x: &Tensor<2>, outputs: usize, parts: impl Iterator<Item = Tensor<2>>) -> Tensor<2> {
     let nothing = Tensor::zeros([x.dims()[0], outputs], &x.device());
     parts.fold(nothing, |sum, part| sum + part)

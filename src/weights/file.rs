@@ -139,14 +139,23 @@ fn read_index(path: &Path) -> Result<Index> {
 
 /// The file that a folder is opened for.
 fn file_in(folder: &Path) -> Result<PathBuf> {
-    let entries = fs::read_dir(folder).map_err(Error::io("read", folder))?;
-    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
-    let names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    let names = names_in(folder)?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     chosen(&names).map(|name| folder.join(name)).ok_or_else(|| {
         let problem = "the folder has no `model.safetensors` and no `*.safetensors.index.json`";
         Error::format(folder, problem, "Name the file itself.")
     })
+}
+
+/// Names of the files in `folder`, in their order.
+pub(super) fn names_in(folder: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(folder).map_err(Error::io("read", folder))?;
+    let is_file = |entry: &fs::DirEntry| entry.path().is_file();
+    let entries = entries.filter_map(std::result::Result::ok).filter(is_file);
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    Ok(names)
 }
 
 /// The one of the files of a folder that holds its weights, or the index of them.

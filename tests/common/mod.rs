@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_pixelllm");
@@ -25,6 +25,20 @@ pub(crate) const UNMEASURED: [&str; 2] = ["--set", "data.splits.evaluation=[]"];
 /// `--set` before each of `overrides`.
 pub(crate) fn set<'a>(overrides: &[&'a str]) -> Vec<&'a str> {
     overrides.iter().flat_map(|text| ["--set", text]).collect()
+}
+
+/// A `tokenizer.json` as T5's: special tokens, the mark of a space, then `pieces`.
+pub(crate) fn t5_tokenizer(pieces: impl Iterator<Item = String>) -> String {
+    let special = ["<pad>", "</s>", "<unk>", "▁"].map(String::from);
+    let pieces = special.into_iter().chain(pieces);
+    let vocabulary: Vec<_> = pieces.map(|piece| json!([piece, -1.0])).collect();
+    let metaspace = json!({ "type": "Metaspace", "replacement": "▁" });
+    json!({
+        "version": "1.0", "added_tokens": [], "normalizer": { "type": "Lowercase" },
+        "pre_tokenizer": metaspace, "post_processor": null, "decoder": metaspace,
+        "model": { "type": "Unigram", "unk_id": 2, "vocab": vocabulary },
+    })
+    .to_string()
 }
 
 /// What takes longer hangs.

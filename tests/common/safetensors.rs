@@ -26,6 +26,15 @@ pub(crate) fn read(path: &Path) -> Tensors {
         .collect()
 }
 
+/// The same in bfloat16, which is the upper half of float32.
+pub(crate) fn bfloat16(tensors: Tensors) -> Tensors {
+    let halve = |(name, (_, shape, data)): (String, (String, Vec<usize>, Vec<u8>))| {
+        let halves = data.chunks(4).flat_map(|number| [number[2], number[3]]).collect();
+        (name, ("BF16".to_string(), shape, halves))
+    };
+    tensors.into_iter().map(halve).collect()
+}
+
 /// Writes one.
 pub(crate) fn write(path: &Path, tensors: &Tensors) {
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -88,7 +89,11 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Value, String> {
 
 /// What the settings beside `path` say about lower case, if they are there and say something.
 fn said(path: &Path) -> Result<Option<bool>, String> {
-    let Ok(settings) = fs::read(path.with_file_name(SETTINGS)) else { return Ok(None) };
+    let settings = match fs::read(path.with_file_name(SETTINGS)) {
+        Ok(settings) => settings,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("{SETTINGS} beside it cannot be read: {error}")),
+    };
     let settings: Value = serde_json::from_slice(&settings)
         .map_err(|error| format!("{SETTINGS} beside it is not JSON: {error}"))?;
     Ok(settings["do_lower_case"].as_bool())

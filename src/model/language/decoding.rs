@@ -123,6 +123,7 @@ pub fn sample(
     write_tokens(model, state, max_tokens, config.suppress_repeats, draw)
 }
 
+/// As [`write_by`], over what `model` reads after `state`.
 fn write_tokens(
     model: &LanguageModel,
     mut state: LanguageState,

@@ -200,7 +200,7 @@ impl GitDecoder {
         self.read_prefix(visual, context, self.layers.len().saturating_sub(1)).0
     }
 
-    /// Reads the prefix as [`Self::begin`]; also its last layer's output, `[R, P, D]`.
+    /// Reads the prefix as [`Self::begin`], shapes too; also its last layer's output, `[R, P, D]`.
     pub fn begin_with_features(
         &self,
         visual: Tensor<3>,
@@ -209,7 +209,8 @@ impl GitDecoder {
         self.read_prefix(visual, context, self.layers.len())
     }
 
-    /// Every layer remembers the prefix, the first `depth` layers compute their output of it.
+    /// Every layer remembers the prefix, the first `depth` layers compute their output of it. Shapes as in
+    /// [`Self::begin_with_features`].
     fn read_prefix(
         &self,
         visual: Tensor<3>,
@@ -341,7 +342,7 @@ impl GitDecoder {
     }
 }
 
-/// [`HIDDEN`] where true, else 0.
+/// [`HIDDEN`] where true, else 0; of the shape of `mask`.
 fn hidden_where(mask: Tensor<2, Bool>) -> Tensor<2> {
     mask.float().mul_scalar(HIDDEN)
 }
@@ -352,4 +353,4 @@ fn layer_norm(width: usize, epsilon: f64, device: &Device) -> LayerNorm {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

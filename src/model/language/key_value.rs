@@ -55,13 +55,14 @@ impl KeyValue {
     }
 }
 
-/// The first `length` columns of `all`.
+/// The first `length` columns of `all`, `[R, heads, S or more, head width]`.
 fn columns(all: &Tensor<4>, length: usize) -> Tensor<4> {
     if all.dims()[2] == length { all.clone() } else { all.clone().narrow(2, 0, length) }
 }
 
-/// `all` with `next` at the columns `at`: in place where there are such columns (and nobody else holds
-/// them), else in a copy with `room` more.
+/// `all`, `[R, heads, S or more, head width]`, with `next`, `[R, heads, columns, head width]`, at the
+/// columns `at`: in place where there are such columns (and nobody else holds them), else in a copy with
+/// `room` more.
 fn assign(all: Tensor<4>, at: Range<usize>, next: Tensor<4>, room: usize) -> Tensor<4> {
     let [rows, heads, capacity, width] = all.dims();
     if at.end <= capacity {
@@ -86,7 +87,7 @@ pub(super) fn split_heads(rows: Tensor<3>, num_heads: usize) -> Tensor<4> {
 pub(super) enum RowChange {
     /// Each becomes this many in a row.
     Repeat(usize),
-    /// Row `indices[i]` becomes row `i`.
+    /// Row `indices[i]` becomes row `i`; `[R']`.
     Select(Tensor<1, Int>),
 }
 

@@ -145,16 +145,7 @@ impl LanguageState {
         }
     }
 
-    /// Text `indices[i]` becomes text `i`; `indices`: `[R']`.
-    pub fn select_rows(self, indices: Tensor<1, Int>) -> Self {
-        match self {
-            Self::Git(state) => Self::Git(state.select_rows(indices)),
-            Self::T5(state) => Self::T5(state.select_rows(indices)),
-        }
-    }
-
-    /// Text `indices[i]`, which has the prefix of text `i`, becomes text `i`; `indices`: `[R]`. As
-    /// [`Self::select_rows`], but what is known of prefixes may stay where it is.
+    /// Text `indices[i]`, which has the prefix of text `i`, becomes text `i`; `indices`: `[R]`.
     pub fn reorder_texts(self, indices: Tensor<1, Int>) -> Self {
         match self {
             Self::Git(state) => Self::Git(state.select_rows(indices)),
@@ -214,7 +205,7 @@ impl LanguageModel {
         self.begin_projected(self.project(visual), context)
     }
 
-    /// As [`Self::begin`], of what [`Self::project`] gave.
+    /// As [`Self::begin`], of what [`Self::project`] gave, in its shape.
     pub fn begin_projected(
         &self,
         visual: Tensor<3>,

@@ -113,8 +113,7 @@ pub struct DistanceLoss {
     pub by_place: Tensor<2>,
 }
 
-/// `1 − generalised IoU` of the boxes that distances draw around a
-/// place.
+/// `1 − generalised IoU` of the boxes that distances draw around a place.
 ///
 /// # Shapes
 /// - `predicted`, `target`: `[B, M, 4]`, to left, top, right and bottom, from 0

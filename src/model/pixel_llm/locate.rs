@@ -92,7 +92,6 @@ pub fn box_of_points(
 mod tests {
     use burn::tensor::{Device, Distribution};
 
-    use super::super::write::Decoding;
     use super::*;
     use crate::model::heads::boxes::head::HeadConfig;
     use crate::model::heads::boxes::pyramid::PyramidConfig;
@@ -102,6 +101,7 @@ mod tests {
     use crate::model::heads::masks::mask_adapter::MaskAdapterConfig;
     use crate::model::heads::masks::mask_decoder::MaskDecoderConfig;
     use crate::model::language::beam::BeamConfig;
+    use crate::model::language::decoding::Decoding;
     use crate::model::pixel_llm::{PixelLlmConfig, PromptScope};
     use crate::model::testing::{VOCABULARY, tiny_config};
 

@@ -4,8 +4,7 @@ use burn::tensor::{Int, Tensor};
 
 use super::PixelLlm;
 use crate::model::language::beam::beam_search;
-pub use crate::model::language::decoding::Decoding;
-use crate::model::language::decoding::write;
+use crate::model::language::decoding::{Decoding, write};
 
 /// Texts about prompts, `K` for each, the best last.
 #[derive(Debug, Clone)]

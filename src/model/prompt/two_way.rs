@@ -160,6 +160,7 @@ impl Layer {
         }
     }
 
+    /// Queries `[R, Q, D]` and keys `[R, K, D]` to the same.
     fn forward(
         &self,
         queries: Tensor<3>,

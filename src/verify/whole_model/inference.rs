@@ -12,9 +12,9 @@ use crate::error::Result;
 use crate::model::heads::boxes::nms::Detection;
 use crate::model::heads::boxes::rescoring::{Captioned, rescore};
 use crate::model::language::beam::BeamConfig;
-use crate::model::language::decoding::pad_behind_end;
+use crate::model::language::decoding::{Decoding, pad_behind_end};
 use crate::model::pixel_llm::locate::box_of_points;
-use crate::model::pixel_llm::write::{Decoding, Written};
+use crate::model::pixel_llm::write::Written;
 use crate::model::places::{image_sizes, to_absolute};
 use crate::model::prompt::adapter::PromptScope;
 

@@ -17,7 +17,6 @@ mod environment;
 mod name;
 mod snapshot;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::file;
@@ -100,7 +99,7 @@ fn in_folder(path: &Path, wanted: Wanted) -> Result<PathBuf> {
     if wanted == Wanted::Weights || !path.is_dir() {
         return Ok(path.to_path_buf());
     }
-    let names = file_names(path)?;
+    let names = file::names_in(path)?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     match wanted.choose(&names) {
         Some(name) => Ok(path.join(name)),
@@ -111,20 +110,12 @@ fn in_folder(path: &Path, wanted: Wanted) -> Result<PathBuf> {
     }
 }
 
-/// Names of the files in `folder`, in their order.
-fn file_names(folder: &Path) -> Result<Vec<String>> {
-    let entries = fs::read_dir(folder).map_err(Error::io("read", folder))?;
-    let is_file = |entry: &fs::DirEntry| entry.path().is_file();
-    let entries = entries.filter_map(std::result::Result::ok).filter(is_file);
-    let mut names: Vec<_> =
-        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    Ok(names)
-}
-
 fn locate_name(name: &HubName, wanted: Wanted, environment: &Environment<'_>) -> Result<PathBuf> {
     match snapshot::find(name, wanted, environment)? {
         Ok(path) => Ok(path),
+        Err(missing) if environment.is_offline() => {
+            Err(missing.error(name, OFFLINE, "Or unset HF_HUB_OFFLINE."))
+        }
         Err(missing) => fetch(name, wanted, environment, &missing),
     }
 }
@@ -137,9 +128,6 @@ fn fetch(
     environment: &Environment<'_>,
     missing: &Missing,
 ) -> Result<PathBuf> {
-    if environment.is_offline() {
-        return Err(missing.error(name, OFFLINE, "Or unset HF_HUB_OFFLINE."));
-    }
     download::download(name, wanted, environment).map_err(|why| match why {
         download::Failure::Error(error) => error,
         download::Failure::Remote(why) => {
@@ -155,12 +143,9 @@ fn fetch(
 fn fetch(
     name: &HubName,
     _wanted: Wanted,
-    environment: &Environment<'_>,
+    _environment: &Environment<'_>,
     missing: &Missing,
 ) -> Result<PathBuf> {
-    if environment.is_offline() {
-        return Err(missing.error(name, OFFLINE, "Or unset HF_HUB_OFFLINE."));
-    }
     let help = "Or build with `--features hub`, which downloads.";
     Err(missing.error(name, "this build does not download", help))
 }

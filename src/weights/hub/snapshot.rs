@@ -4,11 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::Wanted;
 use super::environment::Environment;
 use super::name::HubName;
-use super::{Wanted, file_names};
 use crate::error::{Error, Result};
-use crate::weights::file::TensorFile;
+use crate::weights::file::{self, TensorFile};
 
 /// What the cache does not have.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(super) fn find(
         let (revision, root) = (&name.revision, root.display());
         return missing(format!("there is no revision `{revision}` in the cache, {root}"));
     };
-    let files = file_names(&folder)?;
+    let files = file::names_in(&folder)?;
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
     let file = match &name.file {
         Some(file) => Some(file.as_str()).filter(|file| folder.join(file).is_file()),

@@ -190,26 +190,20 @@ mod tests {
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
-    use super::head::HeadConfig;
-    use super::proposals::ProposalConfig;
     use super::pyramid::PyramidConfig;
     use super::roi_head::RoiHeadConfig;
     use super::*;
     use crate::model::loss::detection::DetectionLossConfig;
+    use crate::model::testing::tiny_boxes;
 
     fn small() -> BoxDecoderConfig {
+        let tiny = tiny_boxes();
         BoxDecoderConfig {
             pyramid: PyramidConfig { inner_width: 8, channels: 8, ..PyramidConfig::default() },
-            head: HeadConfig { channels: 8, layers: 1, groups: 2 },
-            proposals: ProposalConfig {
-                training_candidates: 40,
-                training_kept: 20,
-                candidates: 40,
-                kept: 20,
-                ..ProposalConfig::default()
-            },
+            head: tiny.head,
+            proposals: tiny.proposals,
             roi: RoiHeadConfig { widths: vec![12, 12], samples: 8, ..RoiHeadConfig::default() },
-            detections: DetectionConfig { count: 6, ..DetectionConfig::default() },
+            detections: tiny.detections,
             ..BoxDecoderConfig::default()
         }
     }

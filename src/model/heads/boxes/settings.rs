@@ -128,7 +128,7 @@ impl BoxDecoderConfig {
         }
     }
 
-    /// Where the cells of the pyramid's `maps` are, made from a map of `rows` rows.
+    /// Where the cells of the pyramid's `maps` `[B, channels, H, W]` are, made from a map of `rows` rows.
     pub(super) fn cells(&self, maps: &[Tensor<4>], canvas_px: usize, rows: usize) -> Vec<Cells> {
         let cells = |(level, map): (usize, &Tensor<4>)| {
             let [_, _, height, width] = map.dims();

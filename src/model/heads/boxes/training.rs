@@ -133,6 +133,11 @@ impl BoxDecoder {
         samples
     }
 
+    /// The losses of classes and of corrections, `[1]` each.
+    ///
+    /// # Shapes
+    /// - `logits`: `[B, N, 2]`, of `N` samples of each image
+    /// - `deltas`: `[B, N, 4]`
     fn second_stage_losses(
         &self,
         logits: Tensor<3>,

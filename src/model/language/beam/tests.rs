@@ -2,7 +2,7 @@ use burn::tensor::Distribution;
 
 use super::super::LanguageConfig;
 use super::super::decoding::greedy;
-use super::super::git::GitConfig;
+use super::super::git::{self, GitConfig};
 use super::*;
 
 const VOCABULARY: Vocabulary = Vocabulary { size: 4, pad: 0, begin: 1, end: 2 };
@@ -29,12 +29,7 @@ const GARDEN_PATH: [[f32; 4]; 4] = [
 
 #[test]
 fn the_best_text_need_not_begin_with_the_best_token() {
-    let config = BeamConfig {
-        beams: 2,
-        candidates_per_beam: 2,
-        length_penalty: 0.0,
-        ..BeamConfig::default()
-    };
+    let config = BeamConfig { beams: 2, length_penalty: 0.0, ..BeamConfig::default() };
     let (tokens, scores) = search(GARDEN_PATH, 5, &config);
     assert_eq!(tokens[5..], [1, 3, 2, 2, 2]);
     assert!((scores[1] - (0.4f32 * 0.94).ln()).abs() < 1e-5);
@@ -43,12 +38,7 @@ fn the_best_text_need_not_begin_with_the_best_token() {
 
 #[test]
 fn a_finished_text_is_divided_by_the_penalty_of_its_length() {
-    let config = BeamConfig {
-        beams: 2,
-        candidates_per_beam: 2,
-        length_penalty: 1.0,
-        ..BeamConfig::default()
-    };
+    let config = BeamConfig { beams: 2, length_penalty: 1.0, ..BeamConfig::default() };
     let (tokens, scores) = search(GARDEN_PATH, 5, &config);
     assert_eq!(tokens[5..], [1, 3, 2, 2, 2]);
     assert!((scores[1] - (0.4f32 * 0.94).ln() / (7.0 / 6.0)).abs() < 1e-5);
@@ -65,16 +55,7 @@ fn texts_without_an_end_have_their_plain_log_probability() {
 /// A decoder with random weights, and the state after the prefixes of two texts.
 fn random_decoder() -> (LanguageModel, LanguageState) {
     let device = Device::flex();
-    let config = GitConfig {
-        width: 8,
-        depth: 2,
-        num_heads: 2,
-        mlp_width: 16,
-        max_positions: 6,
-        dropout: 0.0,
-        initial_deviation: 0.7,
-        ..GitConfig::default()
-    };
+    let config = GitConfig { initial_deviation: 0.7, ..git::tests::config() };
     let model = LanguageConfig::Git(config).init(4, VOCABULARY, &device);
     let visual = Tensor::random([2, 3, 4], Distribution::Normal(0.0, 1.0), &device);
     let state = model.begin(visual, None);
@@ -88,11 +69,11 @@ fn a_reordered_state_gives_what_reading_each_text_again_gives() {
     let cached = beam_search(&model, state.clone(), 6, &config);
     let mut so_far: Option<Tensor<2, Int>> = None;
     let read = |parents: Option<Tensor<1, Int>>, tokens: Tensor<2, Int>| {
-        let past = so_far.take().zip(parents).map(|(past, parents)| past.select(0, parents));
-        let texts = match past {
-            Some(past) => Tensor::cat(vec![past, tokens], 1),
-            None => tokens,
-        };
+        let past = so_far.take().map(|past| match parents {
+            Some(parents) => past.select(0, parents),
+            None => past,
+        });
+        let texts = Tensor::cat(past.into_iter().chain([tokens]).collect(), 1);
         so_far = Some(texts.clone());
         let features = model.read(&mut state.clone().repeat_rows(3), texts);
         let [_, length, _] = features.dims();

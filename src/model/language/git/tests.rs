@@ -3,7 +3,8 @@ use burn::tensor::Distribution;
 use super::super::hidden_states::FusionMethod;
 use super::*;
 
-fn config() -> GitConfig {
+/// A small decoder.
+pub(in super::super) fn config() -> GitConfig {
     GitConfig {
         width: 8,
         depth: 2,

@@ -108,7 +108,7 @@ impl T5Language {
         }
     }
 
-    /// As [`Self::begin`], of what [`Self::project`] gave.
+    /// As [`Self::begin`], of what [`Self::project`] gave: `visual` `[R, Q, D]`.
     pub fn begin_projected(&self, visual: Tensor<3>, context: Option<Tensor<2, Int>>) -> T5State {
         self.t5.begin(visual, context)
     }
@@ -245,9 +245,7 @@ impl T5 {
 
     /// `tokens`: `[R, L]` → `[R, L, D]`.
     pub fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        let words = self.words.forward(tokens);
-        let is_narrow = words.dtype() != DType::F32;
-        self.dropout.forward(if is_narrow { words.cast(DType::F32) } else { words })
+        self.dropout.forward(self.words.forward(tokens).cast(DType::F32))
     }
 
     /// The encoder's output, `[R, S, D]`.
@@ -256,7 +254,7 @@ impl T5 {
         self.encoder.forward(prefix.embeddings.clone(), mask)
     }
 
-    /// A text about to begin after a prefix that was encoded; `real` as in [`Prefix`].
+    /// A text about to begin after a prefix that was encoded, `[R, S, D]`; `real` as in [`Prefix`].
     pub fn begin_encoded(&self, encoded: Tensor<3>, real: Option<Tensor<2>>) -> T5State {
         T5State {
             num_rows: encoded.dims()[0],
@@ -304,6 +302,7 @@ impl T5 {
         self.words.weight.device()
     }
 
+    /// As [`Self::read`], where `after` says what follows `tokens`.
     fn advance(&self, state: &mut T5State, tokens: Tensor<2, Int>, after: After) -> Tensor<3> {
         let start = state.num_text;
         let masks = state.read(&tokens, self.vocabulary.pad, after);

@@ -55,30 +55,23 @@ pub(super) struct TextMasks {
 impl T5State {
     /// Row `r` becomes rows `r·count ..`, for `count` texts that share a prefix.
     pub fn repeat_rows(self, count: usize) -> Self {
-        self.change(&RowChange::Repeat(count))
+        let change = RowChange::Repeat(count);
+        Self {
+            layers: self.layers.into_iter().map(|layer| layer.change_rows(&change)).collect(),
+            real: self.real.map(|real| change.apply(real)),
+            followed: self.followed.map(|followed| change.apply(followed)),
+            num_rows: change.num_rows(self.num_rows),
+            ..self
+        }
     }
 
-    /// Row `indices[i]` becomes row `i`; `indices`: `[R']`.
-    pub fn select_rows(self, indices: Tensor<1, Int>) -> Self {
-        self.change(&RowChange::Select(indices))
-    }
-
-    /// Text `indices[i]`, which has the prefix of text `i`, becomes text `i`; `indices`: `[R]`.
+    /// Text `indices[i]`, which has the prefix of text `i`, becomes text `i`; `indices`: `[R]`. What is
+    /// known of prefixes stays where it is.
     pub fn reorder_texts(self, indices: Tensor<1, Int>) -> Self {
         let change = RowChange::Select(indices);
         Self {
             layers: self.layers.into_iter().map(|layer| layer.change_texts(&change)).collect(),
             followed: self.followed.map(|followed| change.apply(followed)),
-            ..self
-        }
-    }
-
-    fn change(self, change: &RowChange) -> Self {
-        Self {
-            layers: self.layers.into_iter().map(|layer| layer.change_rows(change)).collect(),
-            real: self.real.map(|real| change.apply(real)),
-            followed: self.followed.map(|followed| change.apply(followed)),
-            num_rows: change.num_rows(self.num_rows),
             ..self
         }
     }
@@ -119,7 +112,7 @@ impl T5State {
         TextMasks { text: hide(text), prefix: Some(hide(prefix)) }
     }
 
-    /// Notes which tokens are followed by `tokens` or are followed within them.
+    /// Notes which tokens are followed by `tokens` `[R, L]` or are followed within them; [`Self::followed`].
     fn follow(&mut self, tokens: &Tensor<2, Int>, pad: i64) -> Option<Tensor<2>> {
         let length = tokens.dims()[1];
         // The first token of all follows nothing.
