@@ -3,9 +3,9 @@
 //!
 //! Of alignments in which no word is matched twice, the best has, in this order: most words matched; fewest
 //! *chunks*, which are runs of matches that are neighbours in both; and least distance between the
-//! positions of what is matched, in a sense of its own ([`Search::advance`]). "Most words" weighs a match by its module and drops the fraction: a
-//! single stem, synonym or paraphrase counts nothing, and is chosen only where it makes no chunk of its
-//! own, unless nothing else competes for its words.
+//! positions of what is matched, in a sense of its own ([`Search::advance`]). "Most words" weighs a match by
+//! its module and drops the fraction: a single stem, synonym or paraphrase counts nothing, and is chosen
+//! only where it makes no chunk of its own, unless nothing else competes for its words.
 //!
 //! The search was designed from what is published and from knowledge of how METEOR works, and then confirmed
 //! by giving METEOR 1.5 short texts and looking at its alignments.
