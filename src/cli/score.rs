@@ -1,6 +1,6 @@
 //! `pixelllm score`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -30,7 +30,7 @@ pub(super) struct WithMeteor {
     #[command(flatten)]
     files: Files,
     /// METEOR's files: the jar, or the folder that has it [default: $PIXELLLM_METEOR_DATA]; without
-    /// them only exact words and stems are compared
+    /// them only equal words and stems are compared, and the score has `meteor_exact_stem` in its name
     #[arg(long, value_name = "JAR|DIR")]
     meteor_data: Option<PathBuf>,
 }
@@ -69,45 +69,33 @@ enum Format {
 
 impl Score {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let (files, scored) = match self {
-            Self::Captions(WithMeteor { files, meteor_data }) => {
-                let meteor = Meteor::find(meteor_data.as_deref())?;
-                let meteor = meteor.unwrap_or_else(Meteor::exact_and_stem);
-                let options = files.options();
-                let scored =
-                    captions::score(&files.references, &files.predictions, &meteor, options)?;
-                (files, scored)
-            }
-            Self::Dense(WithMeteor { files, meteor_data }) => {
-                let meteor = Meteor::find(meteor_data.as_deref())?;
-                let meteor = meteor.unwrap_or_else(Meteor::exact_and_stem);
-                let options = files.options();
-                let scored = dense::score(&files.references, &files.predictions, &meteor, options)?;
-                (files, scored)
-            }
-            Self::Referring(files) => {
-                let options = files.options();
-                let scored = referring::score(&files.references, &files.predictions, options)?;
-                (files, scored)
-            }
-            Self::Traces(files) => {
-                let options = files.options();
-                let scored = traces::score(&files.references, &files.predictions, options)?;
-                (files, scored)
-            }
-        };
-        files.write(&scored)?;
+        match self {
+            Self::Captions(files) => files.score(captions::score),
+            Self::Dense(files) => files.score(dense::score),
+            Self::Referring(files) => files.score(referring::score),
+            Self::Traces(files) => files.score(traces::score),
+        }?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
+impl WithMeteor {
+    fn score(self, by: fn(&Path, &Path, &Meteor, Options) -> Result<Scored>) -> Result<()> {
+        let meteor = Meteor::find(self.meteor_data.as_deref())?;
+        let meteor = meteor.unwrap_or_else(Meteor::exact_and_stem);
+        self.files
+            .score(|references, predictions, options| by(references, predictions, &meteor, options))
+    }
+}
+
 impl Files {
-    fn options(&self) -> Options {
-        Options {
+    fn score(self, by: impl Fn(&Path, &Path, Options) -> Result<Scored>) -> Result<()> {
+        let options = Options {
             allow_missing: self.allow_missing,
             num_resamples: self.confidence,
             seed: self.seed,
-        }
+        };
+        self.write(&by(&self.references, &self.predictions, options)?)
     }
 
     fn write(&self, scored: &Scored) -> Result<()> {

@@ -1,7 +1,4 @@
-//! Captions of a set, added one by one and by several workers, and every measure of the COCO evaluation of
-//! them.
-
-use std::collections::BTreeMap;
+//! Captions of a set, and every measure of the COCO evaluation of them.
 
 use rayon::prelude::*;
 
@@ -13,12 +10,10 @@ use super::meteor::Meteor;
 use super::meteor::statistics::Statistics;
 use super::ngrams;
 use super::rouge::rouge_l;
+use super::sample_set::SampleSet;
 
 /// The captions so far, by the id of their image.
-#[derive(Debug, Clone)]
-pub struct CaptionSet<I> {
-    samples: BTreeMap<I, Captions>,
-}
+pub type CaptionSet<I> = SampleSet<I, Captions>;
 
 /// All measures of a set, in the order of [`Self::names`].
 #[derive(Debug)]
@@ -34,51 +29,15 @@ pub struct CaptionScores<I> {
     statistics: Vec<Statistics>,
 }
 
-impl<I> Default for CaptionSet<I> {
-    fn default() -> Self {
-        Self { samples: BTreeMap::new() }
-    }
-}
-
 impl<I: Ord + Clone + Sync + Send> CaptionSet<I> {
-    /// Adds an image.
-    ///
-    /// # Errors
-    /// The id, where the image is there already.
-    pub fn add(&mut self, id: I, captions: Captions) -> Result<(), I> {
-        if self.samples.contains_key(&id) {
-            return Err(id);
-        }
-        self.samples.insert(id, captions);
-        Ok(())
-    }
-
-    /// Adds the images of another worker. The order of workers does not matter.
-    ///
-    /// # Errors
-    /// The first id that both have.
-    pub fn merge(&mut self, other: Self) -> Result<(), I> {
-        other.samples.into_iter().try_for_each(|(id, captions)| self.add(id, captions))
-    }
-
-    /// How many images there are.
-    pub fn len(&self) -> usize {
-        self.samples.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.samples.is_empty()
-    }
-
     /// Everything that is measured.
     pub fn scores(&self, meteor: &Meteor) -> CaptionScores<I> {
-        let set: Vec<Captions> = self.samples.values().cloned().collect();
+        let set: Vec<Captions> = self.iter().map(|(_, captions)| captions.clone()).collect();
         let numbered = ngrams::numbered_set(&set);
         let counts: Vec<Counts> = numbered.par_iter().map(Counts::of).collect();
         let statistics = meteor.statistics_of_set(&set);
         let (rouge, cider) = (rouge_l(&set), cider_of_numbered(&numbered));
-        let per_image = self.samples.keys().enumerate().map(|(at, id)| {
+        let per_image = self.iter().enumerate().map(|(at, (id, _))| {
             let mut scores = counts[at].scores().to_vec();
             scores.extend([statistics[at].score(), rouge.per_image[at], cider.per_image[at]]);
             (id.clone(), scores)

@@ -9,6 +9,7 @@ pub mod cider;
 pub mod coco;
 pub mod dense_captions;
 pub mod located_captions;
+pub mod located_expressions;
 pub mod merging;
 pub mod meteor;
 mod ngrams;
@@ -17,8 +18,10 @@ pub mod point;
 pub mod referring;
 pub mod referring_masks;
 pub mod rouge;
+pub mod sample_set;
 pub mod score;
 pub mod trace;
+pub mod word_places;
 
 pub use score::{Evaluation, Score};
 

@@ -52,12 +52,17 @@ impl PointErrors {
     }
 
     /// An image of `width × height` pixels, without padding, with all its words.
-    pub fn add_image(&mut self, words: &[WordPoints], width: f32, height: f32) {
+    pub fn add_image<'a>(
+        &mut self,
+        words: impl IntoIterator<Item = &'a WordPoints>,
+        width: f32,
+        height: f32,
+    ) {
         let normalised = |points: &[Point]| -> Vec<Point> {
             points.iter().map(|point| Point { x: point.x / width, y: point.y / height }).collect()
         };
         let (mut sum, mut count) = (0.0, 0.0);
-        for word in words.iter().filter(|word| word.has_place()) {
+        for word in words.into_iter().filter(|word| word.has_place()) {
             sum += point_l1(&normalised(&word.predicted), &normalised(&word.reference));
             count += 1.0;
         }

@@ -5,33 +5,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rayon::prelude::*;
-use serde::Deserialize;
 
-use super::files::{self, Id, common_ids, problem};
+use super::files::{self, common_ids, problem};
 use super::{Options, Scored};
+use crate::data::formats::Id;
+use crate::data::formats::results::{Annotations, Caption, Image};
 use crate::error::Result;
 use crate::metrics::caption_set::CaptionSet;
 use crate::metrics::coco::Captions;
 use crate::metrics::meteor::Meteor;
-
-/// Other fields of the format say nothing about captions.
-#[derive(Deserialize)]
-struct Annotations {
-    #[serde(default)]
-    images: Vec<Image>,
-    annotations: Vec<Caption>,
-}
-
-#[derive(Deserialize)]
-struct Image {
-    id: Id,
-}
-
-#[derive(Deserialize)]
-struct Caption {
-    image_id: Id,
-    caption: String,
-}
 
 /// Scores the captions of `predictions`.
 ///
@@ -43,7 +25,7 @@ pub fn score(
     meteor: &Meteor,
     options: Options,
 ) -> Result<Scored> {
-    let annotations: Annotations = files::read(references, "annotations of captions")?;
+    let annotations: Annotations<Caption> = files::read(references, "annotations of captions")?;
     let results: Vec<Caption> = files::read(predictions, "captions")?;
     let mut texts: BTreeMap<Id, Vec<String>> = BTreeMap::new();
     for Caption { image_id, caption } in annotations.annotations {
@@ -67,18 +49,15 @@ pub fn score(
     }
     let ids =
         common_ids((references, &texts), (predictions, &candidates), "image", options, &mut notes)?;
-    let ids: Vec<Id> = ids.into_iter().collect();
-    let tokenized: Vec<Captions> =
-        ids.par_iter().map(|id| Captions::all_of(&candidates[id], &texts[id])).collect();
-    let mut set = CaptionSet::default();
-    for (id, captions) in ids.into_iter().zip(tokenized) {
-        set.add(id, captions).map_err(|id| problem(predictions, format!("image {id} twice")))?;
-    }
+    let tokenized = ids.into_par_iter().map(|id| {
+        let captions = Captions::all_of(&candidates[&id], &texts[&id]);
+        (id, captions)
+    });
+    let set = CaptionSet::from(tokenized.collect::<BTreeMap<_, _>>());
     let found = set.scores(meteor);
     let intervals = found.intervals(options.num_resamples, options.seed);
-    let names = found.names.iter().map(|name| (*name).to_string());
-    let mut scored = Scored::new(names.zip(found.corpus.iter().copied()), &intervals);
-    scored.num_samples = set.len();
+    let names = found.names.iter().copied();
+    let mut scored = Scored::new(set.len(), names.zip(found.corpus.iter().copied()), &intervals);
     scored.notes = notes;
     let named = |scores: &[f64]| {
         found.names.iter().map(|name| (*name).to_string()).zip(scores.iter().copied()).collect()

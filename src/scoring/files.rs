@@ -1,33 +1,14 @@
-//! Files of references and predictions.
+//! Opening files of references and predictions, and which ids they share. What is in them says
+//! [`crate::data::formats::results`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use super::Options;
+use crate::data::formats::Id;
 use crate::error::{Error, Result};
-
-/// How a file names an image or an expression.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Id {
-    /// As COCO does.
-    Number(i64),
-    /// As others do.
-    Text(String),
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => number.fmt(f),
-            Self::Text(text) => text.fmt(f),
-        }
-    }
-}
 
 /// Reads a file. `NaN` and `Infinity`, which Python writes and JSON does not have, are read as `null`.
 ///
@@ -71,18 +52,6 @@ fn without_python_numbers(text: &str) -> String {
     result
 }
 
-/// Four finite numbers of a box, `[x, y, width, height]`.
-///
-/// # Errors
-/// In words, where one is none.
-pub(super) fn finite(bounds: [Option<f32>; 4]) -> std::result::Result<[f32; 4], String> {
-    let all = bounds.map(|value| value.filter(|value| value.is_finite()));
-    match all {
-        [Some(x), Some(y), Some(width), Some(height)] => Ok([x, y, width, height]),
-        _ => Err("a coordinate of its box is not a finite number".to_string()),
-    }
-}
-
 /// The ids that both files have; the others are an error, or a note.
 ///
 /// # Errors
@@ -124,6 +93,5 @@ mod tests {
         let text = r#"{"NaN": [NaN, -Infinity, 1], "a": "Infinity \" NaN"}"#;
         let read = r#"{"NaN": [null, null, 1], "a": "Infinity \" NaN"}"#;
         assert_eq!(without_python_numbers(text), read);
-        assert!(finite([Some(1.0), None, Some(1.0), Some(1.0)]).is_err());
     }
 }

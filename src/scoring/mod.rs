@@ -2,7 +2,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`files`] | reading JSON, ids |
+//! | [`files`] | opening JSON, which ids both files have |
 //! | [`captions`] | COCO captions: BLEU, METEOR, ROUGE-L, CIDEr |
 //! | [`referring`] | boxes and masks of expressions |
 //! | [`dense`] | dense captions: mean average precision |
@@ -18,7 +18,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use self::files::Id;
+use crate::data::formats::Id;
+use crate::metrics::bootstrap;
+use crate::metrics::sample_set::SampleSet;
 
 /// What may be wrong without being an error, and what else is asked for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -58,7 +60,9 @@ pub struct Scored {
 }
 
 impl Scored {
+    /// Scores of a set with their intervals, in the same order.
     fn new<N: Into<String>>(
+        num_samples: usize,
         scores: impl IntoIterator<Item = (N, f64)>,
         intervals: &[[f64; 2]],
     ) -> Self {
@@ -68,6 +72,29 @@ impl Scored {
             interval: intervals.get(at).copied(),
         });
         let scores = named.collect();
-        Self { scores, num_samples: 0, notes: Vec::new(), per_sample: Vec::new() }
+        Self { scores, num_samples, notes: Vec::new(), per_sample: Vec::new() }
+    }
+
+    /// As `scores_of` says of the whole set and, for the intervals, of samples that are drawn from it: what it
+    /// does not name of these is 0. `scores_of_one` says what is told of a single sample.
+    fn of_set<S: Sync>(
+        set: &SampleSet<Id, S>,
+        options: Options,
+        scores_of: impl Fn(&[&S]) -> Vec<(String, f64)> + Sync,
+        scores_of_one: impl Fn(&S) -> BTreeMap<String, f64>,
+    ) -> Self {
+        let samples: Vec<&S> = set.iter().map(|(_, sample)| sample).collect();
+        let scores = scores_of(&samples);
+        let resampled = |drawn: &[usize]| {
+            let drawn: Vec<&S> = drawn.iter().map(|&at| samples[at]).collect();
+            let found: BTreeMap<String, f64> = scores_of(&drawn).into_iter().collect();
+            scores.iter().map(|(name, _)| found.get(name).copied().unwrap_or(0.0)).collect()
+        };
+        let intervals =
+            bootstrap::intervals(samples.len(), options.num_resamples, options.seed, resampled);
+        let mut scored = Self::new(samples.len(), scores, &intervals);
+        let one = |(id, sample): (&Id, &S)| (id.clone(), scores_of_one(sample));
+        scored.per_sample = set.iter().map(one).collect();
+        scored
     }
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::compare::{Comparison, Tolerance};
 use super::json;
+use crate::data::formats::results::{Annotations, Caption, Image};
 use crate::error::Result;
 use crate::metrics::bleu::bleu;
 use crate::metrics::cider::cider;
@@ -18,31 +19,12 @@ use crate::metrics::rouge::rouge_l;
 /// Scores are sums of numbers of the double precision of both sides.
 const TOLERANCE: Tolerance = Tolerance::Close { absolute: 1e-6, relative: 0.0 };
 
-/// References in the COCO format. Other fields of the format say nothing about captions.
-#[derive(Deserialize)]
-struct Annotations {
-    images: Vec<Image>,
-    annotations: Vec<Caption>,
-}
-
-#[derive(Deserialize)]
-struct Image {
-    id: i64,
-}
-
-/// A caption in the COCO format.
-#[derive(Deserialize)]
-struct Caption {
-    image_id: i64,
-    caption: String,
-}
-
 /// What the reference's tokeniser makes of the captions, by image.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Tokenized {
-    references: BTreeMap<i64, Vec<String>>,
-    candidates: BTreeMap<i64, String>,
+    references: BTreeMap<String, Vec<String>>,
+    candidates: BTreeMap<String, String>,
 }
 
 /// Metric → value.
@@ -52,13 +34,13 @@ type Scores = BTreeMap<String, f64>;
 #[derive(Deserialize)]
 struct Expected {
     corpus: Scores,
-    per_image: BTreeMap<i64, Scores>,
+    per_image: BTreeMap<String, Scores>,
 }
 
 /// `caption_metrics`: the tokens of every caption, and the scores of the set and of every image. Scores
 /// are of the reference's tokens, so that each part is checked by itself.
 pub(super) fn captions(folder: &Path, meteor: Option<&Meteor>) -> Result<Vec<Comparison>> {
-    let annotations: Annotations = json::read(folder, "annotations.json")?;
+    let annotations: Annotations<Caption> = json::read(folder, "annotations.json")?;
     let results: Vec<Caption> = json::read(folder, "results.json")?;
     let tokenized: Tokenized = json::read(folder, "tokenized.json")?;
     let expected: Expected = json::read(folder, "expected_scores.json")?;
@@ -68,14 +50,19 @@ pub(super) fn captions(folder: &Path, meteor: Option<&Meteor>) -> Result<Vec<Com
 }
 
 fn tokens(references: &[Caption], candidates: &[Caption], expected: &Tokenized) -> Vec<Comparison> {
-    let mut found: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for caption in references {
-        found.entry(caption.image_id).or_default().push(tokenize(&caption.caption));
+        found.entry(caption.image_id.to_string()).or_default().push(tokenize(&caption.caption));
     }
-    let candidates: BTreeMap<i64, Vec<String>> =
-        candidates.iter().map(|one| (one.image_id, vec![tokenize(&one.caption)])).collect();
-    let expected_candidates: BTreeMap<i64, Vec<String>> =
-        expected.candidates.iter().map(|(image, text)| (*image, vec![text.clone()])).collect();
+    let candidates: BTreeMap<String, Vec<String>> = candidates
+        .iter()
+        .map(|one| (one.image_id.to_string(), vec![tokenize(&one.caption)]))
+        .collect();
+    let expected_candidates: BTreeMap<String, Vec<String>> = expected
+        .candidates
+        .iter()
+        .map(|(image, text)| (image.clone(), vec![text.clone()]))
+        .collect();
     vec![
         same("tokens of references", &found, &expected.references),
         same("tokens of candidates", &candidates, &expected_candidates),
@@ -85,13 +72,13 @@ fn tokens(references: &[Caption], candidates: &[Caption], expected: &Tokenized) 
 /// Compares the captions of each image.
 fn same(
     output: &str,
-    found: &BTreeMap<i64, Vec<String>>,
-    expected: &BTreeMap<i64, Vec<String>>,
+    found: &BTreeMap<String, Vec<String>>,
+    expected: &BTreeMap<String, Vec<String>>,
 ) -> Comparison {
-    let differs = |image: &&i64| found.get(image) != expected.get(image);
-    let images: Vec<&i64> = expected.keys().filter(differs).collect();
+    let differs = |image: &&String| found.get(*image) != expected.get(*image);
+    let images: Vec<&String> = expected.keys().filter(differs).collect();
     let problem = images.first().map(|first| {
-        let (found, expected) = (found.get(first), expected.get(first));
+        let (found, expected) = (found.get(*first), expected.get(*first));
         let number = images.len();
         format!("{number} images; {first}: {found:?} in the place of {expected:?}")
     });
@@ -107,9 +94,10 @@ fn scores(
     let mut ids = Vec::new();
     let mut set = Vec::new();
     for Image { id } in images {
-        let texts = (tokenized.candidates.get(id), tokenized.references.get(id));
+        let id = id.to_string();
+        let texts = (tokenized.candidates.get(&id), tokenized.references.get(&id));
         if let (Some(candidate), Some(references)) = texts {
-            ids.push(*id);
+            ids.push(id);
             set.push(Captions { candidate: candidate.clone(), references: references.clone() });
         }
     }
@@ -135,8 +123,8 @@ fn scores(
         let of_images =
             expected.per_image.values().filter_map(|scores| scores.get(metric).copied());
         let of_images: Vec<f64> = of_images.collect();
-        let by_id: BTreeMap<i64, f64> =
-            ids.iter().copied().zip(score.per_image.iter().copied()).collect();
+        let by_id: BTreeMap<&String, f64> =
+            ids.iter().zip(score.per_image.iter().copied()).collect();
         let per_image: Vec<f64> = by_id.into_values().collect();
         comparisons.push(Comparison::numbers(&name, &per_image, &of_images, TOLERANCE));
     }

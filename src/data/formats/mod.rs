@@ -18,6 +18,7 @@ mod pickle;
 mod record;
 mod refer;
 mod referring_expressions;
+pub mod results;
 mod shards;
 mod skipped;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use serde::{Deserialize, Serialize};
 pub use coco_instances::{Instance, InstanceImage, Instances, decode_mask, read_instances};
 use localized_narratives::Indexed;
 pub use localized_narratives::NarrativeIndex;
+pub use record::Id;
 pub use skipped::{Example, Reason, Skipped};
 
 use super::sample::{Sample, Task};

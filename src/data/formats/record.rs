@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::skipped::{Fault, Reason};
@@ -16,9 +16,9 @@ use crate::error::{Error, Result};
 use crate::geometry::BoundingBox;
 
 /// An identity: datasets write numbers or strings.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Id {
+pub enum Id {
     /// A number.
     Number(i64),
     /// Anything else.

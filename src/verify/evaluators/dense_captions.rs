@@ -8,36 +8,11 @@ use serde::Deserialize;
 use super::super::compare::{Comparison, Tolerance};
 use super::super::json;
 use super::{METRIC, numbers, texts};
+use crate::data::formats::Id;
+use crate::data::formats::results::{AnnotatedRegion, Annotations, FoundRegion, Image};
 use crate::error::{Error, Result};
 use crate::metrics::dense_captions::{DenseCaptions, Detection, EmptyCaptions, Region, merge};
 use crate::metrics::meteor::Meteor;
-
-#[derive(Deserialize)]
-struct Annotations {
-    images: Vec<Image>,
-    annotations: Vec<Annotation>,
-}
-
-#[derive(Deserialize)]
-struct Image {
-    id: i64,
-}
-
-#[derive(Deserialize)]
-struct Annotation {
-    image_id: i64,
-    /// `[x, y, width, height]`
-    bbox: [f32; 4],
-    caption: String,
-}
-
-#[derive(Deserialize)]
-struct Prediction {
-    image_id: i64,
-    bbox: [f32; 4],
-    score: f32,
-    caption: String,
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,12 +30,15 @@ struct Expected {
 }
 
 pub(super) fn compare(folder: &Path, meteor: Option<&Meteor>) -> Result<Vec<Comparison>> {
-    let predictions: Vec<Prediction> = json::read(folder, "densecap_predictions.json")?;
+    let problem = |problem: String| {
+        Error::format(folder, problem, "Is it a whole folder of expected values?")
+    };
+    let predictions: Vec<FoundRegion> = json::read(folder, "densecap_predictions.json")?;
     let mut comparisons = Vec::new();
     for case in ["densecap", "densecap_empty"] {
         let annotations = json::read(folder, &format!("{case}_annotations.json"))?;
         let expected: Expected = json::read(folder, &format!("{case}_expected.json"))?;
-        let merged = merged(&annotations);
+        let merged = merged(&annotations).map_err(problem)?;
         if let Some(expected) = &expected.merged_gt {
             comparisons.extend(regions(case, &merged, expected));
         }
@@ -71,7 +49,7 @@ pub(super) fn compare(folder: &Path, meteor: Option<&Meteor>) -> Result<Vec<Comp
             })?;
             let mut captions = DenseCaptions::new(empty);
             for (image, regions) in &merged {
-                let detections: Vec<_> = detections(*image, &predictions).collect();
+                let detections = detections(image, &predictions).map_err(problem)?;
                 captions.add_image(regions, &detections);
             }
             let found = match meteor {
@@ -98,28 +76,31 @@ fn empty_captions(settings: &str) -> Option<EmptyCaptions> {
     }
 }
 
-fn merged(annotations: &Annotations) -> Vec<(i64, Vec<Region>)> {
-    let of_image = |image: &Image| {
-        let regions = annotations.annotations.iter().filter(|one| one.image_id == image.id);
-        let regions: Vec<_> = regions.map(|one| (one.bbox, one.caption.clone())).collect();
-        (image.id, merge(&regions))
+/// The merged regions of every image, in the order of the file.
+fn merged(
+    annotations: &Annotations<AnnotatedRegion>,
+) -> std::result::Result<Vec<(Id, Vec<Region>)>, String> {
+    let of_image = |Image { id }: &Image| {
+        let regions = annotations.annotations.iter().filter(|one| one.image_id == *id);
+        let regions = regions.map(|one| Ok((one.bbox.numbers()?, one.caption.clone())));
+        let regions: Vec<_> = regions.collect::<std::result::Result<_, String>>()?;
+        Ok((id.clone(), merge(&regions)))
     };
     annotations.images.iter().map(of_image).collect()
 }
 
-fn detections(image: i64, predictions: &[Prediction]) -> impl Iterator<Item = Detection> {
-    let found = predictions.iter().filter(move |prediction| prediction.image_id == image);
-    found.map(|prediction| Detection {
-        bounds: prediction.bbox,
-        score: prediction.score,
-        caption: prediction.caption.clone(),
-    })
+fn detections(
+    image: &Id,
+    predictions: &[FoundRegion],
+) -> std::result::Result<Vec<Detection>, String> {
+    let found = predictions.iter().filter(|prediction| prediction.image_id == *image);
+    found.map(FoundRegion::detection).collect()
 }
 
 /// The merged regions of all images, boxes and captions.
 fn regions(
     case: &str,
-    found: &[(i64, Vec<Region>)],
+    found: &[(Id, Vec<Region>)],
     expected: &BTreeMap<String, Vec<MergedRegion>>,
 ) -> Vec<Comparison> {
     let expected: Vec<&MergedRegion> =

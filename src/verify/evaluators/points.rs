@@ -7,9 +7,9 @@ use serde::Deserialize;
 use super::super::compare::Comparison;
 use super::super::json;
 use super::METRIC;
+use crate::data::formats::results::{TokenPoints, Truth, words};
 use crate::error::{Error, Result};
-use crate::geometry::Point;
-use crate::metrics::point::{ImagesWithoutPlaces, PointErrors, WordPoints};
+use crate::metrics::point::{ImagesWithoutPlaces, PointErrors};
 
 type Example = super::Example<Prediction, Target>;
 
@@ -32,40 +32,6 @@ struct Target {
     size: [f32; 2],
 }
 
-/// One point per token may be written without a list around it.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum TokenPoints {
-    One([f32; 2]),
-    Many(Vec<[f32; 2]>),
-}
-
-impl TokenPoints {
-    fn points(&self) -> Vec<Point> {
-        let all = match self {
-            Self::One(point) => std::slice::from_ref(point),
-            Self::Many(points) => points,
-        };
-        all.iter().map(|&[x, y]| Point { x, y }).collect()
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Truth {
-    Is(bool),
-    Number(f64),
-}
-
-impl Truth {
-    fn holds(&self) -> bool {
-        match *self {
-            Self::Is(truth) => truth,
-            Self::Number(number) => number > 0.0,
-        }
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expected {
@@ -78,38 +44,18 @@ pub(super) fn compare(folder: &Path) -> Result<Vec<Comparison>> {
     let expected: Expected = json::read(folder, "point_expected.json")?;
     let mut errors = PointErrors::new(ImagesWithoutPlaces::WithoutError);
     for example in &examples {
-        let words = words(example).ok_or_else(|| {
-            let help = "Is it a whole folder of expected values?";
-            Error::format(folder, "predicted and reference points differ in number", help)
+        let Example { prediction, target } = example;
+        let is_word = target.token_padding_mask.as_deref();
+        let words = words(&prediction.point_coords, &target.points, &target.text_tokens, is_word);
+        let words = words.map_err(|problem| {
+            Error::format(folder, problem, "Is it a whole folder of expected values?")
         })?;
-        let [height, width] = example.target.size;
-        errors.add_image(&words, width, height);
+        let [height, width] = target.size;
+        errors.add_image(words.iter().flatten(), width, height);
     }
     let mean: Vec<f64> = errors.mean().into_iter().collect();
     Ok(vec![
         Comparison::numbers("point.per_example", &errors.per_image, &expected.per_example, METRIC),
         Comparison::numbers("point.point_l1", &mean, &[expected.point_l1], METRIC),
     ])
-}
-
-/// The words of all texts of an image; `None` where the lists have different lengths.
-fn words(Example { prediction, target }: &Example) -> Option<Vec<WordPoints>> {
-    let mut words = Vec::new();
-    for (text, reference) in target.points.iter().enumerate() {
-        let predicted = prediction.point_coords.get(text)?;
-        let is_word: Vec<bool> = match &target.token_padding_mask {
-            Some(mask) => mask.get(text)?.iter().map(Truth::holds).collect(),
-            None => target.text_tokens.get(text)?.iter().map(|&token| token > 0).collect(),
-        };
-        if predicted.len() != reference.len() || is_word.len() != reference.len() {
-            return None;
-        }
-        let tokens = predicted.iter().zip(reference).zip(is_word);
-        words.extend(tokens.map(|((predicted, reference), is_word)| WordPoints {
-            predicted: predicted.points(),
-            reference: reference.points(),
-            is_word,
-        }));
-    }
-    Some(words)
 }

@@ -3,41 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use hotcoco::types::Segmentation;
 use serde::Deserialize;
 
 use super::super::compare::{Comparison, Tolerance};
 use super::super::json;
 use super::{METRIC, in_original, numbers, texts};
-use crate::data::formats::decode_mask;
+use crate::data::formats::Id;
+use crate::data::formats::results::Expressions;
 use crate::error::{Error, Result};
 use crate::geometry::BoundingBox;
 use crate::geometry::mask::{CocoMask, Mask};
 use crate::metrics::referring::{ReferringScores, iou};
 use crate::metrics::referring_masks::{CoarseLogits, MaskOverlap, MaskScores};
-
-#[derive(Deserialize)]
-struct Annotations {
-    images: Vec<Image>,
-    annotations: Vec<Annotation>,
-}
-
-#[derive(Deserialize)]
-struct Image {
-    id: i64,
-    height: u32,
-    width: u32,
-}
-
-#[derive(Deserialize)]
-struct Annotation {
-    /// Of the expression.
-    id: i64,
-    image_id: i64,
-    /// `[x, y, width, height]`
-    bbox: [f32; 4],
-    segmentation: Segmentation,
-}
 
 type Example = super::Example<Prediction, Target>;
 
@@ -83,7 +60,7 @@ pub(super) fn compare(folder: &Path) -> Result<Vec<Comparison>> {
     let problem = |problem: String| {
         Error::format(folder, problem, "Is it a whole folder of expected values?")
     };
-    let annotations: Annotations = json::read(folder, "refcoco_annotations.json")?;
+    let annotations: Expressions = json::read(folder, "refcoco_annotations.json")?;
     let examples: Vec<Example> = json::read(folder, "refcoco_inputs.json")?;
     let expected: Expected = json::read(folder, "refcoco_expected.json")?;
     let found = predictions(&examples).map_err(problem)?;
@@ -162,18 +139,18 @@ fn located(found: &BTreeMap<i64, Found>, expected: &[Located]) -> Vec<Comparison
 /// Scores by the reference's names.
 fn scores(
     found: &BTreeMap<i64, Found>,
-    annotations: &Annotations,
+    annotations: &Expressions,
 ) -> std::result::Result<BTreeMap<&'static str, f64>, String> {
     let (mut ious, mut overlaps) = (Vec::new(), Vec::new());
     for (id, Found { bounds, mask, .. }) in found {
         let missing = || format!("expression {id} is not annotated");
-        let annotation = annotations.annotations.iter().find(|one| one.id == *id);
+        let annotation = annotations.annotations.iter().find(|one| one.id == Id::Number(*id));
         let annotation = annotation.ok_or_else(missing)?;
         let image = annotations.images.iter().find(|image| image.id == annotation.image_id);
         let image = image.ok_or_else(missing)?;
-        let reference = decode_mask(&annotation.segmentation, image.width, image.height)?;
-        let [x, y, width, height] = annotation.bbox;
-        let region = BoundingBox::from_xywh(x, y, width, height);
+        let reference = annotation.mask(image)?;
+        let reference = reference.ok_or_else(|| format!("expression {id} has no mask"))?;
+        let region = annotation.bbox.bounds()?;
         ious.push(iou(*bounds, region));
         overlaps.push(MaskOverlap::of(mask, &reference, region)?);
     }
