@@ -393,8 +393,10 @@ fn files_that_are_missing_or_not_toml_are_named() {
     let missing = experiment::load(Path::new("no/such.toml"), &[]).unwrap_err();
     assert!(matches!(missing, Error::Io { .. }));
     assert!(missing.to_string().starts_with("cannot read no/such.toml: "), "{missing}");
-    let (message, _) = error("seed = 1\nname = quickstart\n", &[]);
+    let not_toml = Files::new(&[("a.toml", "seed = 1\nname = quickstart\n")]);
+    let (message, _) = not_toml.error(&[]);
     assert!(message.starts_with("a.toml:2: "), "{message}");
+    assert_eq!(not_toml.load(&[]).unwrap_err().exit_code(), 2, "a mistake of the user");
 }
 
 #[test]
