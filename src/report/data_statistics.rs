@@ -1,10 +1,11 @@
 //! What annotations are like: a table for the terminal, and a page with a histogram of each quantity.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{Table, presets};
 use maud::{Markup, html};
 
 use super::axis::short;
 use super::frame::frame;
+use super::table::align_right;
 use crate::data::statistics::{Distribution, Statistics};
 
 /// Shares of the quantiles that are shown: smallest, median, 95 %, largest.
@@ -21,9 +22,7 @@ pub fn statistics_table(statistics: &Statistics) -> String {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED);
     table.set_header(std::iter::once("quantity").chain(COLUMNS));
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    align_right(&mut table, 1..=COLUMNS.len());
     for distribution in &statistics.distributions {
         let name = distribution.quantity.to_string();
         table.add_row(std::iter::once(name).chain(numbers(distribution)));

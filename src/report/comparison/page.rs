@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{LEGEND, curves, mark, mean_and_deviation, title};
+use super::{LEGEND, cell, curves, title};
 use crate::ablation::summary::{Difference, Row, Summary};
 use crate::report::frame::frame;
 use crate::report::table::number_or_dash;
@@ -52,10 +52,10 @@ fn line(row: &Row) -> Markup {
         tr {
             th.metric scope="row" { (title(row)) }
             td.number { (number_or_dash(row.baseline)) }
-            @for (index, values) in row.values.iter().enumerate() {
+            @for index in 0..row.values.len() {
                 @let difference = row.difference(index);
                 td.number.better[difference == Difference::Better].worse[difference == Difference::Worse] {
-                    (mean_and_deviation(values)) (mark(difference))
+                    (cell(row, index))
                 }
             }
         }
