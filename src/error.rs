@@ -27,11 +27,25 @@ pub enum Error {
     },
 
     /// A file whose content is not what its format says.
-    #[error("{}{}: {problem}", path.display(), line.map(|l| format!(":{l}")).unwrap_or_default())]
+    #[error("{}: {problem}", place(path, *line))]
     Format {
         /// The file.
         path: PathBuf,
         /// Line in the file, counted from 1, where the format has lines.
+        line: Option<usize>,
+        /// What is wrong.
+        problem: String,
+        /// What to do about it.
+        #[help]
+        help: String,
+    },
+
+    /// An experiment or a sweep that cannot be read as one: it is not TOML, or not what a sweep says.
+    #[error("{}: {problem}", place(path, *line))]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// Line in the file, counted from 1, where one is to blame.
         line: Option<usize>,
         /// What is wrong.
         problem: String,
@@ -149,16 +163,23 @@ impl Error {
     }
 
     /// Exit code of the command line: 2 for what the user asked and cannot be had (arguments,
-    /// experiments, devices, names of Hugging Face), 1 for what failed on the way.
+    /// experiments, sweeps, devices, names of Hugging Face), 1 for what failed on the way.
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::Usage { .. }
+            | Self::Document { .. }
             | Self::Experiment { .. }
             | Self::Device { .. }
             | Self::Hub { .. } => 2,
             _ => 1,
         }
     }
+}
+
+/// `file` or `file:line`.
+fn place(path: &Path, line: Option<usize>) -> String {
+    let line = line.map(|line| format!(":{line}")).unwrap_or_default();
+    format!("{}{line}", path.display())
 }
 
 fn help_for_io(error: &std::io::Error) -> &'static str {

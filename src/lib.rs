@@ -10,7 +10,8 @@
 //! | [`metrics`] | scores on plain data |
 //! | [`data`] | public formats → samples → batches, and the `shapes` world |
 //! | [`experiment`] | the TOML schema |
-//! | [`training`], [`tasks`] | the learner; narrate, describe, locate |
+//! | [`training`], [`tasks`] | the learner; narrate, describe, locate, detect |
+//! | [`verify`] | golden vectors of the original implementation |
 //! | [`ablation`] | many runs of one experiment beside each other |
 //! | [`scoring`] | scores of predictions in files |
 //! | [`report`], [`cli`] | pages and pictures; the command line |

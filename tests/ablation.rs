@@ -128,4 +128,6 @@ fn a_mistake_in_any_variant_is_found_before_anything_is_trained() {
         .failure(2, &["optimizer.learning_rat", "Did you mean `learning_rate`?"]);
     assert!(!workshop.path("runs").exists());
     workshop.pixelllm(&["ablate", "none.toml"]).failure(1, &["cannot read none.toml"]);
+    fs::write(workshop.path("sweep.toml"), "name = start\n").unwrap();
+    workshop.pixelllm(&["ablate", "sweep.toml"]).failure(2, &["sweep.toml:1: ", "ablations.md"]);
 }

@@ -235,7 +235,7 @@ fn an_experiment_that_cannot_be_trained_is_refused_by_file_line_and_key() {
         workshop.pixelllm(&["train", "bad.toml", "--out", "run"]).failure(2, &parts);
     }
     fs::write(workshop.path("bad.toml"), extended("seed = ")).unwrap();
-    workshop.pixelllm(&["train", "bad.toml"]).failure(1, &["bad.toml:2: ", "This is not TOML"]);
+    workshop.pixelllm(&["train", "bad.toml"]).failure(2, &["bad.toml:2: ", "This is not TOML"]);
     let answer = workshop.pixelllm(&["train", "missing.toml"]);
     answer.failure(1, &["cannot read missing.toml", "No such file", "Check the path"]);
     let answer = workshop.train("run", &set(&["training.batch_size=0"]));

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use miette::Diagnostic;
 use pixelllm::Error;
+use pixelllm::ablation::Sweep;
+use pixelllm::ablation::plan::plan;
 use pixelllm::data::alignment::Alignment;
 use pixelllm::experiment::{self, Experiment};
 use pixelllm::model::activation::Activation;
@@ -121,6 +123,23 @@ fn every_preset_is_a_model_that_can_be_built() {
         let load = |text: &str| Files::new(&[("a.toml", text)]).load(&[]);
         let loaded = load(&alone).or_else(|_| load(&with_source));
         loaded.unwrap_or_else(|error| panic!("{}: {error:?}", path.display()));
+    }
+}
+
+#[test]
+fn every_sweep_can_be_planned_and_says_what_it_costs() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/sweeps");
+    let files = toml_files(&folder);
+    assert!(!files.is_empty());
+    for path in files {
+        let out = tempfile::tempdir().unwrap();
+        let plan = Sweep::read(&path).and_then(|sweep| plan(&sweep, out.path()));
+        let plan = plan.unwrap_or_else(|error| panic!("{}: {error:?}", path.display()));
+        assert!(plan.trials.len() > 1, "{}", path.display());
+        let text = std::fs::read_to_string(&path).unwrap();
+        for word in ["#   command", "#   cost"] {
+            assert!(text.contains(word), "{} says nothing of {word}", path.display());
+        }
     }
 }
 
@@ -393,8 +412,10 @@ fn files_that_are_missing_or_not_toml_are_named() {
     let missing = experiment::load(Path::new("no/such.toml"), &[]).unwrap_err();
     assert!(matches!(missing, Error::Io { .. }));
     assert!(missing.to_string().starts_with("cannot read no/such.toml: "), "{missing}");
-    let (message, _) = error("seed = 1\nname = quickstart\n", &[]);
+    let not_toml = Files::new(&[("a.toml", "seed = 1\nname = quickstart\n")]);
+    let (message, _) = not_toml.error(&[]);
     assert!(message.starts_with("a.toml:2: "), "{message}");
+    assert_eq!(not_toml.load(&[]).unwrap_err().exit_code(), 2, "a mistake of the user");
 }
 
 #[test]

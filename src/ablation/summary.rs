@@ -15,26 +15,30 @@ use crate::training::run_directory::{RunDirectory, read_json};
 /// of the other happens by chance once in ten (2 of the 20 ways to share out six ranks).
 const SEEDS_FOR_A_VERDICT: usize = 3;
 
-/// A quantity of a variant: its values over the seeds.
+/// A quantity of a variant: each seed of which it is known, and its value.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Values(pub Vec<f64>);
+pub struct Values(pub Vec<(u64, f64)>);
 
 impl Values {
+    fn numbers(&self) -> impl Iterator<Item = f64> {
+        self.0.iter().map(|(_, value)| *value)
+    }
+
     /// Their mean; `None` of none.
     pub fn mean(&self) -> Option<f64> {
-        (!self.0.is_empty()).then(|| self.0.iter().sum::<f64>() / self.0.len() as f64)
+        (!self.0.is_empty()).then(|| self.numbers().sum::<f64>() / self.0.len() as f64)
     }
 
     /// Their standard deviation (of a sample, n − 1); `None` of fewer than two.
     pub fn deviation(&self) -> Option<f64> {
         let mean = self.mean()?;
-        let squares: f64 = self.0.iter().map(|value| (value - mean).powi(2)).sum();
+        let squares: f64 = self.numbers().map(|value| (value - mean).powi(2)).sum();
         (self.0.len() > 1).then(|| (squares / (self.0.len() - 1) as f64).sqrt())
     }
 
     fn range(&self) -> (f64, f64) {
-        let low = self.0.iter().copied().fold(f64::INFINITY, f64::min);
-        (low, self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max))
+        let low = self.numbers().fold(f64::INFINITY, f64::min);
+        (low, self.numbers().fold(f64::NEG_INFINITY, f64::max))
     }
 }
 
@@ -56,7 +60,8 @@ pub struct Row {
     pub name: String,
     /// Whether less of it is better.
     pub lower_is_better: bool,
-    /// What a trivial answer reaches; `None` where there is none.
+    /// What a trivial answer reaches; `None` where there is none, or where it is not the same in every
+    /// run.
     pub baseline: Option<f64>,
     /// For each variant.
     pub values: Vec<Values>,
@@ -106,7 +111,7 @@ pub struct Summary {
     pub missing: Vec<String>,
     /// Quality: the metrics of the evaluation.
     pub metrics: Vec<Row>,
-    /// Cost: images per second, minutes, memory, parameters.
+    /// Cost: images per second, minutes, peak memory.
     pub costs: Vec<Row>,
     /// For each variant.
     pub curves: Vec<Curve>,
@@ -168,7 +173,7 @@ fn read_finished(run: &RunDirectory) -> Result<Finished> {
 fn metric_rows(finished: &[Vec<(u64, Finished)>]) -> Vec<Row> {
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
     for (variant, trials) in finished.iter().enumerate() {
-        for (_, trial) in trials {
+        for (seed, trial) in trials {
             for (split, tasks) in &trial.evaluation {
                 for (task, scores) in tasks {
                     for (metric, score) in scores {
@@ -179,7 +184,8 @@ fn metric_rows(finished: &[Vec<(u64, Finished)>]) -> Vec<Row> {
                             baseline: score.baseline,
                             values: vec![Values::default(); finished.len()],
                         });
-                        row.values[variant].0.push(score.value);
+                        row.baseline = row.baseline.filter(|same| Some(*same) == score.baseline);
+                        row.values[variant].0.push((*seed, score.value));
                     }
                 }
             }
@@ -208,14 +214,11 @@ fn chosen(rows: Vec<Row>, wanted: &[String]) -> Result<Vec<Row>> {
 }
 
 fn cost_rows(finished: &[Vec<(u64, Finished)>]) -> Vec<Row> {
-    let row = |name: &str, lower_is_better: bool, value: &dyn Fn(&Finished) -> Option<f64>| Row {
-        name: name.into(),
-        lower_is_better,
-        baseline: None,
-        values: finished
-            .iter()
-            .map(|trials| Values(trials.iter().filter_map(|(_, trial)| value(trial)).collect()))
-            .collect(),
+    let row = |name: &str, lower_is_better: bool, value: &dyn Fn(&Finished) -> Option<f64>| {
+        let of_trial = |(seed, trial): &(u64, Finished)| Some((*seed, value(trial)?));
+        let values = |trials: &Vec<_>| Values(trials.iter().filter_map(of_trial).collect());
+        let values = finished.iter().map(values).collect();
+        Row { name: name.into(), lower_is_better, baseline: None, values }
     };
     let cost = |value: fn(&Cost) -> Option<f64>| {
         move |trial: &Finished| trial.cost.as_ref().and_then(value)
@@ -262,19 +265,25 @@ fn curve(trials: &[(u64, Finished)]) -> Curve {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::metrics::Score;
+
+    /// Values of the seeds 0, 1, 2 and so on.
+    fn seeded(values: &[f64]) -> Values {
+        Values((0..).zip(values.iter().copied()).collect())
+    }
 
     fn row(lower_is_better: bool, values: &[&[f64]]) -> Row {
-        let values = values.iter().map(|v| Values(v.to_vec())).collect();
+        let values = values.iter().map(|v| seeded(v)).collect();
         Row { name: "m".into(), lower_is_better, baseline: None, values }
     }
 
     #[test]
     fn mean_and_deviation_are_those_of_a_sample() {
-        let values = Values(vec![1.0, 2.0, 6.0]);
+        let values = seeded(&[1.0, 2.0, 6.0]);
         assert_eq!(values.mean(), Some(3.0));
         // Squares 4 + 1 + 9 over two.
         assert!((values.deviation().unwrap() - 7f64.sqrt()).abs() < 1e-12);
-        assert_eq!((Values(vec![2.0]).deviation(), Values::default().mean()), (None, None));
+        assert_eq!((seeded(&[2.0]).deviation(), Values::default().mean()), (None, None));
     }
 
     #[test]
@@ -287,6 +296,21 @@ mod tests {
         assert_eq!(of(false, &[0.59, 0.7, 0.8]), Difference::Unclear);
         assert_eq!(of(false, &[0.7, 0.8]), Difference::Unclear);
         assert_eq!(row(false, &[&first]).difference(0), Difference::Unclear);
+    }
+
+    #[test]
+    fn a_baseline_that_differs_between_runs_is_left_out() {
+        let trial = |baseline: [f64; 2]| {
+            let score = |baseline| Score { value: 0.5, baseline: Some(baseline), n: 3 };
+            let scores = ["a", "b"].map(String::from).into_iter().zip(baseline.map(score));
+            let tasks = BTreeMap::from([("locate".to_string(), scores.collect())]);
+            let evaluation = Evaluation::from([("test".to_string(), tasks)]);
+            Finished { evaluation, records: vec![], cost: None }
+        };
+        let rows = metric_rows(&[vec![(7, trial([0.1, 0.2]))], vec![(9, trial([0.1, 0.3]))]]);
+        let baselines: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.baseline)).collect();
+        assert_eq!(baselines, [("test.locate.a", Some(0.1)), ("test.locate.b", None)]);
+        assert_eq!(rows[0].values, [Values(vec![(7, 0.5)]), Values(vec![(9, 0.5)])]);
     }
 
     #[test]

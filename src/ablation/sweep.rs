@@ -65,13 +65,13 @@ impl Sweep {
     /// Reads the sweep at `path`; its experiments are then relative to the current directory.
     ///
     /// # Errors
-    /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it is no sweep.
+    /// [`Error::Io`] where the file cannot be read, [`Error::Document`] where it is no sweep.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
         let mut sweep: Self = toml::from_str(&text).map_err(|error| {
             let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
             let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-            Error::format_at(path, line, error.message(), HELP)
+            mistake(path, Some(line), error.message().to_string())
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         sweep.experiment = folder.join(&sweep.experiment);
@@ -83,7 +83,7 @@ impl Sweep {
     }
 
     fn check(&self, path: &Path) -> Result<()> {
-        let problem = |problem: String| Err(Error::format(path, problem, HELP));
+        let problem = |problem: String| Err(mistake(path, None, problem));
         if slug(&self.name).is_empty() {
             return problem(format!("the name {:?} has no letter or digit", self.name));
         }
@@ -169,7 +169,10 @@ impl Sweep {
     }
 }
 
-const HELP: &str = "See docs/src/ablations.md, or compare with experiments/sweeps/.";
+fn mistake(path: &Path, line: Option<usize>, problem: String) -> Error {
+    let help = "See docs/src/ablations.md, or compare with experiments/sweeps/.";
+    Error::Document { path: path.into(), line, problem, help: help.into() }
+}
 
 /// The keys of a table with their values, nested tables as dotted keys.
 pub fn settings(table: &Table) -> Vec<Setting> {

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::output::say;
-use super::signals::INTERRUPTED;
+use super::signals::{INTERRUPTED, on_interrupt, stop_or_exit};
 use crate::ablation::launch::{LaunchOptions, Outcome, Watcher, launch};
 use crate::ablation::plan::{Plan, Progress, plan};
 use crate::ablation::summary::Summary;
@@ -106,12 +106,8 @@ fn missing(plan: &Plan, outcome: &Outcome) -> Result<Vec<String>> {
 fn listen() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
-    super::signals::on_interrupt(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED.into());
-        }
-        eprintln!("\nStopping: every run saves a checkpoint. The same command goes on.");
-    })?;
+    let said = "Stopping: every run saves a checkpoint. The same command goes on.";
+    on_interrupt(move || stop_or_exit(&flag, said))?;
     Ok(stop)
 }
 
@@ -126,7 +122,7 @@ impl Watcher for Bars {
     fn begins(&mut self, index: usize, name: &str, max_steps: usize) {
         let bar = self.all.add(ProgressBar::new(max_steps as u64));
         let style = ProgressStyle::with_template("{bar:24} {pos}/{len} steps, {eta} left  {msg}");
-        // The template is a constant that a test reads.
+        // A template that cannot be read leaves the usual look.
         if let Ok(style) = style {
             bar.set_style(style);
         }

@@ -10,6 +10,7 @@ use super::picture::PictureArguments;
 use super::place::PlaceArguments;
 use crate::data::formats::Format;
 use crate::data::sample::Task;
+use crate::data::source::SourceConfig;
 use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::report::overlay;
@@ -49,14 +50,14 @@ impl Describe {
 
 /// What to know of an answer about a place of a kind that the model never learnt from.
 fn unlearnt(experiment: &Experiment, place: &Place) -> Option<String> {
-    let traces = Format::LocalizedNarratives;
     let mut sources = experiment.data.sources.iter().filter(|one| one.task == Task::Describe);
+    // Without tokens of their own, traces are told by their boxes.
     let has_traces = experiment.model.location.trace_points > 0;
+    let is_traced = |one: &SourceConfig| has_traces && one.format == Format::LocalizedNarratives;
     let (kind, learnt) = match place {
-        Place::Box(_) => ("boxes", sources.any(|one| one.format != traces)),
         Place::Points { .. } => ("points", false),
-        Place::Trace(_) if !has_traces => return None,
-        Place::Trace(_) => ("traces", sources.any(|one| one.format == traces)),
+        Place::Trace(_) if has_traces => ("traces", sources.any(is_traced)),
+        Place::Box(_) | Place::Trace(_) => ("boxes", sources.any(|one| !is_traced(one))),
     };
     (!learnt).then(|| format!("the run did not learn to describe {kind}: expect little of this"))
 }

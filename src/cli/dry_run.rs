@@ -1,12 +1,13 @@
 //! `pixelllm train --dry-run`.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{Table, presets};
 
 use super::output::say;
 use crate::data::batch::BatchDims;
 use crate::error::Result;
 use crate::experiment::schema::Precision;
 use crate::experiment::{self, Experiment};
+use crate::report::table::align_right;
 use crate::training::dry_run::{DryRun, Missing, SourceBatch};
 use crate::training::learning_rates::RateGroup;
 use crate::training::memory::MemoryEstimate;
@@ -57,7 +58,7 @@ fn parameter_table(counts: &[ParameterCount], precision: Precision) -> Table {
         let cells = numbers.into_iter().chain(memory);
         table.add_row([count.module.clone()].into_iter().chain(cells));
     }
-    align_right(&mut table);
+    align_right(&mut table, 1..7);
     table
 }
 
@@ -78,15 +79,8 @@ fn memory_table(memory: &MemoryEstimate) -> Table {
     ] {
         table.add_row([name.to_string(), format!("{:.0}", bytes as f64 / MIB)]);
     }
-    align_right(&mut table);
+    align_right(&mut table, [1]);
     table
-}
-
-/// Every column but the first.
-fn align_right(table: &mut Table) {
-    table.column_iter_mut().skip(1).for_each(|column| {
-        column.set_cell_alignment(CellAlignment::Right);
-    });
 }
 
 fn shapes(dims: &BatchDims) -> String {

@@ -47,7 +47,7 @@ enum Command {
     Ablate(ablate::Ablate),
     /// Write a caption of an image, with a place for every word
     Narrate(narrate::Narrate),
-    /// Write a caption of a region of an image
+    /// Write a caption of a place in an image: a box, points, or a trace
     Describe(describe::Describe),
     /// Find the box, and the mask, that an expression is about
     Locate(locate::Locate),

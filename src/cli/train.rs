@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use super::dry_run;
 use super::measure::Measured;
 use super::output::say;
-use super::signals::{INTERRUPTED, on_interrupt};
+use super::signals::{INTERRUPTED, on_interrupt, stop_or_exit};
 use crate::error::{Error, Result};
 use crate::experiment;
 use crate::tasks::predictor::Predictor;
@@ -161,10 +161,10 @@ impl Signals {
                 eprintln!("{NOT_MEASURED}");
                 std::process::exit(INTERRUPTED.into());
             }
-            if stop.swap(true, Ordering::Relaxed) {
-                std::process::exit(INTERRUPTED.into());
-            }
-            eprintln!("\nStopping after this step, with a checkpoint. Again to stop at once.");
+            stop_or_exit(
+                &stop,
+                "Stopping after this step, with a checkpoint. Again to stop at once.",
+            );
         })?;
         Ok(signals)
     }

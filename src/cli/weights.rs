@@ -6,13 +6,14 @@ use std::process::ExitCode;
 
 use burn::tensor::DType;
 use clap::{Args, Subcommand};
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{Table, presets};
 
 use super::output::say;
 use crate::backend;
 use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 use crate::experiment;
+use crate::report::table::align_right;
 use crate::training::peft;
 use crate::training::run_directory::RunDirectory;
 use crate::training::weights as run_weights;
@@ -67,9 +68,7 @@ impl Inspect {
                 paths.join("\n"),
             ]);
         }
-        if let Some(column) = table.column_mut(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+        align_right(&mut table, [1]);
         say(table);
         for (key, value) in &file.metadata {
             let short: String = value.chars().take(120).collect();

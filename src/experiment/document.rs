@@ -41,15 +41,20 @@ impl Node {
 
     /// Parses `text`, the content of the file at `path`.
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self> {
+        let mistake = |start: usize, problem: String, help: &str| Error::Document {
+            path: path.into(),
+            line: Some(line_of(text, start)),
+            problem,
+            help: help.into(),
+        };
         let table = DeTable::parse(text).map_err(|error| {
-            let line = line_of(text, error.span().map_or(0, |span| span.start));
+            let start = error.span().map_or(0, |span| span.start);
             let help = "This is not TOML: see https://toml.io, or compare with experiments/.";
-            Error::format_at(path, line, error.message(), help)
+            mistake(start, error.message().to_string(), help)
         })?;
         let origin = |start: usize| format!("{}:{}", path.display(), line_of(text, start));
-        let value = table_value(table.get_ref(), &origin).map_err(|(start, problem)| {
-            Error::format_at(path, line_of(text, start), problem, "Choose a smaller number.")
-        })?;
+        let value = table_value(table.get_ref(), &origin)
+            .map_err(|(start, problem)| mistake(start, problem, "Choose a smaller number."))?;
         Ok(Self { origin: path.display().to_string(), value })
     }
 

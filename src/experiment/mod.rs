@@ -33,7 +33,7 @@ pub use schema::Experiment;
 /// Reads the experiment at `path`, with each of `overrides` (`path.to.key=value`) on top.
 ///
 /// # Errors
-/// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it is not TOML, else
+/// [`Error::Io`] where the file cannot be read, [`Error::Document`] where it is not TOML, else
 /// [`Error::Experiment`] about the first problem; its help lists all others.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Experiment> {
     load_checked(path, overrides, Experiment::validate)

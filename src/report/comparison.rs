@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{Table, presets};
 
-use super::table::number;
+use super::table::{align_right, number, number_or_dash};
 use crate::ablation::summary::{Difference, Row, Summary, Values};
 use crate::error::{Error, Result};
 
@@ -75,13 +75,9 @@ pub fn table(summary: &Summary) -> String {
     table.load_preset(presets::UTF8_FULL_CONDENSED);
     let fixed = ["", "baseline"].map(str::to_string);
     table.set_header(fixed.into_iter().chain(summary.variants.iter().cloned()));
-    for index in 1..summary.variants.len() + 2 {
-        if let Some(column) = table.column_mut(index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    align_right(&mut table, 1..summary.variants.len() + 2);
     for row in rows(summary) {
-        let baseline = row.baseline.map_or_else(|| "–".into(), number);
+        let baseline = number_or_dash(row.baseline);
         let cells = (0..summary.variants.len()).map(|index| cell(row, index));
         table.add_row([title(row), baseline].into_iter().chain(cells));
     }
@@ -104,7 +100,7 @@ fn markdown(summary: &Summary) -> String {
     text += &cells(header.chain(summary.variants.iter().cloned()).collect());
     text += &format!("|---|---|{}\n", "---|".repeat(summary.variants.len()));
     for row in rows(summary) {
-        let baseline = row.baseline.map_or_else(|| "–".into(), number);
+        let baseline = number_or_dash(row.baseline);
         let variants = (0..summary.variants.len()).map(|index| cell(row, index));
         text += &cells([title(row), baseline].into_iter().chain(variants).collect());
     }
@@ -117,19 +113,13 @@ fn markdown(summary: &Summary) -> String {
     text
 }
 
-/// One line for each value: metric, variant, number of the seed among those finished, seed, value.
+/// One line for each value: metric, variant, seed, value.
 fn csv(summary: &Summary) -> String {
     let mut text = String::from("metric,variant,seed,value\n");
     for row in rows(summary) {
-        for (variant, values) in row.values.iter().enumerate() {
-            let seeds = summary.finished.get(variant).map(Vec::as_slice).unwrap_or_default();
-            // A run may lack a cost; then which seed a value is of is not known.
-            let is_known = seeds.len() == values.0.len();
-            for (i, value) in values.0.iter().enumerate() {
-                let seed = seeds.get(i).filter(|_| is_known).map(u64::to_string);
-                let fields = [&row.name, &summary.variants[variant]].map(|text| field(text));
-                let seed = seed.unwrap_or_default();
-                text += &format!("{},{},{seed},{value}\n", fields[0], fields[1]);
+        for (variant, values) in summary.variants.iter().zip(&row.values) {
+            for (seed, value) in &values.0 {
+                text += &format!("{},{},{seed},{value}\n", field(&row.name), field(variant));
             }
         }
     }
@@ -153,7 +143,7 @@ pub(super) mod tests {
     use crate::ablation::summary::Curve;
 
     pub(super) fn summary() -> Summary {
-        let values = |values: &[f64]| Values(values.to_vec());
+        let values = |values: &[f64]| Values((0..).zip(values.iter().copied()).collect());
         let falling = |from: f64| (1..5).map(|i| (i * 10, from / i as f64)).collect();
         Summary {
             name: "points".into(),
@@ -172,7 +162,7 @@ pub(super) mod tests {
                 name: "minutes".into(),
                 lower_is_better: true,
                 baseline: None,
-                values: vec![values(&[2.0, 2.0, 2.0]), values(&[1.0])],
+                values: vec![values(&[2.0, 2.0, 2.0]), Values(vec![(2, 1.0)])],
             }],
             curves: vec![
                 Curve { validation: BTreeMap::from([("locate".into(), falling(1.0))]) },
@@ -204,8 +194,8 @@ pub(super) mod tests {
         let text = csv(&summary());
         assert!(text.contains("test.locate.mean_iou,per word,1,0.5\n"), "{text}");
         assert!(text.contains("test.locate.mean_iou,\"none, <b>\"\"x\"\"|\",2,0.3\n"), "{text}");
-        // One of three is known: of which seed is not.
-        assert!(text.contains("minutes,\"none, <b>\"\"x\"\"|\",,1\n"), "{text}");
+        // One of three is known.
+        assert!(text.contains("minutes,\"none, <b>\"\"x\"\"|\",2,1\n"), "{text}");
         assert_eq!(text.lines().count(), 1 + 6 + 4);
     }
 

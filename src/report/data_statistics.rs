@@ -1,10 +1,11 @@
 //! What annotations are like: a table for the terminal, and a page with a histogram of each quantity.
 
-use comfy_table::{CellAlignment, Table, presets};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use comfy_table::{Table, presets};
+use maud::{Markup, html};
 
 use super::axis::short;
-use super::page::SECURITY_POLICY;
+use super::frame::frame;
+use super::table::align_right;
 use crate::data::statistics::{Distribution, Statistics};
 
 /// Shares of the quantiles that are shown: smallest, median, 95 %, largest.
@@ -21,9 +22,7 @@ pub fn statistics_table(statistics: &Statistics) -> String {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED);
     table.set_header(std::iter::once("quantity").chain(COLUMNS));
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    align_right(&mut table, 1..=COLUMNS.len());
     for distribution in &statistics.distributions {
         let name = distribution.quantity.to_string();
         table.add_row(std::iter::once(name).chain(numbers(distribution)));
@@ -45,25 +44,11 @@ fn decimal(value: f64) -> String {
 
 /// The page.
 pub fn statistics_page(title: &str, all: &[Statistics]) -> String {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(SECURITY_POLICY);
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) }
-                // Our own file, not a user's: nothing to escape.
-                style { (PreEscaped(include_str!("page.css"))) }
-            }
-            body { main {
-                header { h1 { (title) } }
-                @for statistics in all { (section(statistics)) }
-            } }
-        }
+    let content = html! {
+        header { h1 { (title) } }
+        @for statistics in all { (section(statistics)) }
     };
-    page.into_string()
+    frame(title, content, None).into_string()
 }
 
 fn section(statistics: &Statistics) -> Markup {

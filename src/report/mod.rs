@@ -24,11 +24,13 @@ pub mod data_statistics;
 mod data_uri;
 #[cfg(test)]
 mod example;
+mod frame;
 mod gallery;
 mod mask_overlay;
 pub mod overlay;
 mod page;
 pub mod palette;
+mod plot;
 pub mod table;
 mod text;
 

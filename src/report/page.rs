@@ -1,43 +1,24 @@
 //! `report.html`: one file with its style, script and images inside.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
+use super::frame::frame;
 use super::gallery::gallery;
 use super::table::{MetricRow, Verdict, metric_rows, number, number_or_dash, times};
 use super::{Report, chart, curves};
 use crate::error::Result;
 use crate::metrics::score::Evaluation;
 
-/// What the browser may load: nothing that is not in the page.
-pub(super) const SECURITY_POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; \
-                               script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
-
 /// The whole page.
 pub(super) fn page(report: &Report) -> Result<Markup> {
-    Ok(html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(SECURITY_POLICY);
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (report.title) }
-                // Our own files, not a user's: nothing to escape.
-                style { (PreEscaped(include_str!("page.css"))) }
-            }
-            body {
-                main {
-                    (heading(report))
-                    (metrics(&report.evaluation))
-                    (learning(report))
-                    (gallery(&report.gallery)?)
-                    (experiment(&report.experiment_toml))
-                }
-                script { (PreEscaped(include_str!("page.js"))) }
-            }
-        }
-    })
+    let content = html! {
+        (heading(report))
+        (metrics(&report.evaluation))
+        (learning(report))
+        (gallery(&report.gallery)?)
+        (experiment(&report.experiment_toml))
+    };
+    Ok(frame(&report.title, content, Some(include_str!("page.js"))))
 }
 
 fn heading(report: &Report) -> Markup {

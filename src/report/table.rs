@@ -92,16 +92,21 @@ pub(super) fn times(ratio: Option<f64>) -> String {
     ratio.map_or_else(|| "–".into(), |ratio| format!("{ratio:.2}×"))
 }
 
+/// Puts what is in the columns of these numbers to the right.
+pub fn align_right(table: &mut Table, columns: impl IntoIterator<Item = usize>) {
+    for index in columns {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
 /// The table for a terminal.
 pub fn evaluation_table(evaluation: &Evaluation) -> String {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED);
     table.set_header(["split", "task", "metric", "value", "baseline", "ratio", "", "n"]);
-    for index in [3, 4, 5, 7] {
-        if let Some(column) = table.column_mut(index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    align_right(&mut table, [3, 4, 5, 7]);
     for row in metric_rows(evaluation) {
         table.add_row([
             row.split.to_owned(),

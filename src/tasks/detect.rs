@@ -54,9 +54,9 @@ impl Predictor {
         let boxes: Vec<Vec<(BoundingBox, f32)>> = found
             .iter()
             .zip(&images.sizes)
-            .map(|(found, size)| on_image(found, *size).take(limits.count).collect())
-            .map(|boxes: Vec<_>| {
-                boxes.into_iter().filter(|(_, score)| *score >= limits.min_score).collect()
+            .map(|(found, size)| {
+                let sure = on_image(found, *size).filter(|(_, score)| *score >= limits.min_score);
+                sure.take(limits.count).collect()
             })
             .collect();
         let regions: Vec<Vec<Place>> = boxes

@@ -147,6 +147,19 @@ impl Table {
         }
     }
 
+    /// Adds metrics that are parts of the same scores, each beside that of the baseline's.
+    fn add_parts<T>(
+        &mut self,
+        scores: &T,
+        baseline: Option<&T>,
+        n: usize,
+        parts: &[(&str, fn(&T) -> f64)],
+    ) {
+        for (metric, of) in parts {
+            self.add(metric, of(scores), baseline.map(of), n);
+        }
+    }
+
     fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
     }
@@ -204,7 +217,7 @@ impl Evaluator<'_> {
             Task::Narrate => Box::new(narrate::NarrateEvaluation::new(baselines)),
             Task::Describe => Box::new(describe::DescribeEvaluation::new(baselines)),
             Task::Locate => Box::new(locate::LocateEvaluation::new(baselines)),
-            Task::Detect => Box::new(detect::DetectEvaluation::new(baselines, detect::EXACT)),
+            Task::Detect => Box::new(detect::DetectEvaluation::new(baselines)),
         };
         let all: usize = sources.iter().map(|source| source.samples.len()).sum();
         let total = all.min(self.config.max_images);

@@ -1,4 +1,4 @@
-//! Floor 4: narrate, describe, locate, detect; an image and a prompt in, a typed result out.
+//! Floor 4: narrate, describe, locate, detect; images and prompts in, typed answers out.
 
 mod describe;
 pub mod detect;

@@ -1,22 +1,13 @@
 //! Validation losses of all variants of a sweep in one chart for each task.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
 use maud::{Markup, html};
 
 use crate::ablation::summary::Summary;
-use crate::report::axis::{Axis, short};
-use crate::report::canvas::tenth;
+use crate::report::curves::Sample;
 use crate::report::palette;
-
-/// Size of a drawing, and the room around it for the names of ticks, in units of about a pixel.
-const WIDTH: f32 = 400.0;
-const HEIGHT: f32 = 220.0;
-const LEFT: f32 = 40.0;
-const BOTTOM: f32 = 20.0;
-const RIGHT: f32 = 18.0;
-const TOP: f32 = 8.0;
+use crate::report::plot::{Figure, Plot};
 
 /// A chart for each task that any variant has.
 pub(super) fn charts(summary: &Summary) -> Markup {
@@ -27,75 +18,48 @@ pub(super) fn charts(summary: &Summary) -> Markup {
         .collect();
     html! {
         @if tasks.is_empty() { p.quiet { "No run has looked at the validation split yet." } }
-        div.charts { @for task in tasks { (chart(summary, task)) } }
+        div.charts {
+            @for (index, task) in tasks.into_iter().enumerate() { (chart(index, summary, task)) }
+        }
     }
 }
 
-fn chart(summary: &Summary, task: &str) -> Markup {
-    let lines: Vec<&[(usize, f64)]> = summary
+/// The losses of a task, a line for each variant.
+fn chart(index: usize, summary: &Summary, task: &str) -> Markup {
+    let lines: Vec<Vec<Sample>> = summary
         .curves
         .iter()
-        .map(|curve| curve.validation.get(task).map(Vec::as_slice).unwrap_or_default())
+        .map(|curve| {
+            let losses = curve.validation.get(task).into_iter().flatten();
+            losses.map(|&(step, value)| Sample { step: step as f64, value }).collect()
+        })
         .collect();
-    let points = || lines.iter().flat_map(|line| line.iter());
-    let x = Axis::straight(0.0, points().map(|(step, _)| *step as f64).fold(1.0, f64::max));
-    let y = Axis::around(points().map(|(_, loss)| *loss));
-    html! {
-        figure.chart {
-            figcaption { (task) @if y.is_some_and(|y| y.is_logarithmic()) { " " small { "logarithmic" } } }
-            @if let Some(y) = y { (plot(task, &lines, x, y)) }
-            @else { p.quiet { "Not one value of this curve is finite." } }
-            ul.legend {
-                @for (index, (name, line)) in summary.variants.iter().zip(&lines).enumerate() {
-                    li {
-                        i style={ "background:" (palette::word(index, lines.len())) } {}
-                        (name)
-                        @if let Some((_, last)) = line.last() { " " b { (format!("{last:.3}")) } }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn plot(task: &str, lines: &[&[(usize, f64)]], x: Axis, y: Axis) -> Markup {
-    let x_of = |step: f64| tenth(LEFT + x.share(step) as f32 * (WIDTH - LEFT - RIGHT));
-    let y_of = |loss: f64| {
-        let share = y.share(loss).clamp(-0.5, 1.5) as f32;
-        tenth(HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP))
+    let color = |variant: usize| palette::word(variant, lines.len());
+    let figure = Figure {
+        index,
+        title: task,
+        label: &format!("Loss of {task} on the validation split over the steps"),
+        may_be_logarithmic: true,
     };
-    let path = |line: &[(usize, f64)]| {
-        let mut path = String::new();
-        let mut letter = 'M';
-        for (step, loss) in line {
-            // A loss that is not finite interrupts the line.
-            if !loss.is_finite() {
-                letter = 'M';
-                continue;
+    let paths = |plot: &Plot| {
+        html! {
+            @for (variant, line) in lines.iter().enumerate() {
+                path.smooth stroke=(color(variant)) d=(plot.line(line)) {}
             }
-            // Writing into a string cannot fail.
-            let _ = write!(path, "{letter}{} {}", x_of(*step as f64), y_of(*loss));
-            letter = 'L';
         }
-        path
     };
-    html! {
-        svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img"
-            aria-label={ "Loss of " (task) " on the validation split over the steps" } {
-            g.grid {
-                @for tick in y.ticks() {
-                    line x1=(LEFT) x2=(WIDTH - RIGHT) y1=(y_of(tick)) y2=(y_of(tick)) {}
-                    text x=(LEFT - 6.0) y=(y_of(tick) + 3.5) text-anchor="end" { (short(tick)) }
+    let legend = html! {
+        ul.legend {
+            @for (variant, (name, line)) in summary.variants.iter().zip(&lines).enumerate() {
+                li {
+                    i style={ "background:" (color(variant)) } {}
+                    (name)
+                    @if let Some(last) = line.last() { " " b { (format!("{:.3}", last.value)) } }
                 }
-                @for tick in x.ticks() {
-                    text x=(x_of(tick)) y=(HEIGHT - 4.0) text-anchor="middle" { (short(tick)) }
-                }
-            }
-            @for (index, line) in lines.iter().enumerate() {
-                path.smooth stroke=(palette::word(index, lines.len())) d=(path(line)) {}
             }
         }
-    }
+    };
+    figure.draw(lines.iter().flatten().copied(), paths, legend)
 }
 
 #[cfg(test)]

@@ -1,47 +1,30 @@
 //! The page of a sweep.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
-use super::{LEGEND, curves, mark, mean_and_deviation, title};
+use super::{LEGEND, cell, curves, title};
 use crate::ablation::summary::{Difference, Row, Summary};
-use crate::report::page::SECURITY_POLICY;
+use crate::report::frame::frame;
 use crate::report::table::number_or_dash;
 
 /// The whole page.
 pub(super) fn page(summary: &Summary) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(SECURITY_POLICY);
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (summary.name) }
-                // Our own file, not a user's: nothing to escape.
-                style { (PreEscaped(include_str!("../page.css"))) }
-            }
-            body {
-                main {
-                    header {
-                        h1 { (summary.name) }
-                        @if !summary.question.is_empty() { p { (summary.question) } }
-                        pre.command { code { (summary.command) } }
-                    }
-                    (section("On held-out images", &summary.metrics, summary))
-                    (section("Cost", &summary.costs, summary))
-                    @for name in &summary.missing { p { "Missing: " (name) } }
-                    section {
-                        h2 { "Learning" }
-                        p.quiet {
-                            "Losses on the validation split over the steps, mean over the seeds."
-                        }
-                        (curves::charts(summary))
-                    }
-                }
-            }
+    let content = html! {
+        header {
+            h1 { (summary.name) }
+            @if !summary.question.is_empty() { p { (summary.question) } }
+            pre.command { code { (summary.command) } }
         }
-    }
+        (section("On held-out images", &summary.metrics, summary))
+        (section("Cost", &summary.costs, summary))
+        @for name in &summary.missing { p { "Missing: " (name) } }
+        section {
+            h2 { "Learning" }
+            p.quiet { "Losses on the validation split over the steps, mean over the seeds." }
+            (curves::charts(summary))
+        }
+    };
+    frame(&summary.name, content, None)
 }
 
 fn section(name: &str, rows: &[Row], summary: &Summary) -> Markup {
@@ -69,10 +52,10 @@ fn line(row: &Row) -> Markup {
         tr {
             th.metric scope="row" { (title(row)) }
             td.number { (number_or_dash(row.baseline)) }
-            @for (index, values) in row.values.iter().enumerate() {
+            @for index in 0..row.values.len() {
                 @let difference = row.difference(index);
                 td.number.better[difference == Difference::Better].worse[difference == Difference::Worse] {
-                    (mean_and_deviation(values)) (mark(difference))
+                    (cell(row, index))
                 }
             }
         }

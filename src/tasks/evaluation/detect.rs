@@ -12,25 +12,13 @@ use crate::tasks::detect::DetectionLimits;
 /// IoU from which on a region counts as found in the recall.
 const RECALL_IOU: f32 = 0.5;
 
-/// How captions are compared, and what the metric is then called.
-#[derive(Clone, Copy)]
-pub(super) struct CaptionMeasure {
-    /// `map_{name}`.
-    pub(super) name: &'static str,
-    /// From 0 to 1.
-    pub(super) of: CaptionScore<'static>,
-}
-
 /// 1 for the words of a reference in its order, else 0.
-pub(super) const EXACT: CaptionMeasure = CaptionMeasure {
-    name: "exact",
-    of: &|said, references| f64::from(u8::from(is_exact_match(said, references))),
-};
+const EXACT: CaptionScore<'static> =
+    &|said, references| f64::from(u8::from(is_exact_match(said, references)));
 
 /// Detections so far, the model's and the trivial ones.
 pub(super) struct DetectEvaluation<'a> {
     trivial: Option<&'a TrivialDetections>,
-    measure: CaptionMeasure,
     model: Found,
     baseline: Found,
 }
@@ -64,9 +52,9 @@ fn boxed([x, y, width, height]: [f32; 4]) -> BoundingBox {
 }
 
 impl<'a> DetectEvaluation<'a> {
-    pub(super) fn new(baselines: &'a Baselines, measure: CaptionMeasure) -> Self {
+    pub(super) fn new(baselines: &'a Baselines) -> Self {
         let trivial = baselines.detections.as_ref();
-        Self { trivial, measure, model: Found::default(), baseline: Found::default() }
+        Self { trivial, model: Found::default(), baseline: Found::default() }
     }
 }
 
@@ -126,23 +114,21 @@ impl TaskEvaluation for DetectEvaluation<'_> {
     }
 
     fn finish(&self, table: &mut Table) {
-        let scores = self.model.captions.scores(Some(self.measure.of));
+        let scores = self.model.captions.scores(Some(EXACT));
         if scores.is_empty() {
             table.note("no region is annotated: every metric is left out");
             return;
         }
-        let trivial = self.trivial.map(|_| self.baseline.captions.scores(Some(self.measure.of)));
+        let trivial = self.trivial.map(|_| self.baseline.captions.scores(Some(EXACT)));
         let n = self.model.num_regions;
         self.by_meteor(table);
-        let measure = self.measure.name;
-        let metrics = [
-            (format!("map_{measure}"), "mAP"),
-            ("map_boxes".to_string(), "mAP_detection"),
-            ("map_boxes_at_0.5".to_string(), "mAP_detection_iou0.5"),
-        ];
-        for (metric, key) in metrics {
+        for (metric, key) in [
+            ("map_exact", "mAP"),
+            ("map_boxes", "mAP_detection"),
+            ("map_boxes_at_0.5", "mAP_detection_iou0.5"),
+        ] {
             let baseline = trivial.as_ref().and_then(|trivial| trivial.get(key)).copied();
-            table.add(&metric, scores.get(key).copied().unwrap_or(f64::NAN), baseline, n);
+            table.add(metric, scores.get(key).copied().unwrap_or(f64::NAN), baseline, n);
         }
         let recall = self.trivial.map(|_| self.baseline.recall());
         table.add("recall_at_0.5", self.model.recall(), recall, n);

@@ -74,14 +74,17 @@ impl TaskEvaluation for LocateEvaluation<'_> {
             table.note("there is no expression: every metric is left out");
             return;
         };
-        let n = self.ious.len();
         let baseline = ReferringScores::of(&self.baseline_ious);
-        let mut add = |metric: &str, of: fn(&ReferringScores) -> f64| {
-            table.add(metric, of(&scores), baseline.as_ref().map(of), n);
-        };
-        add("precision_at_0.5", |scores| scores.precision_at_50);
-        add("precision_at_0.75", |scores| scores.precision_at_75);
-        add("mean_iou", |scores| scores.mean_iou);
+        table.add_parts(
+            &scores,
+            baseline.as_ref(),
+            self.ious.len(),
+            &[
+                ("precision_at_0.5", |scores| scores.precision_at_50),
+                ("precision_at_0.75", |scores| scores.precision_at_75),
+                ("mean_iou", |scores| scores.mean_iou),
+            ],
+        );
         self.masks.finish(table);
     }
 }

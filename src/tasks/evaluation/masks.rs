@@ -72,22 +72,28 @@ impl<'a> MaskEvaluation<'a> {
         }
         let Some(scores) = MaskScores::of(&self.overlaps) else { return };
         let n = self.overlaps.len();
-        let mean = MaskScores::of(&self.mean);
-        let mut add = |metric: &str, of: fn(&MaskScores) -> f64| {
-            table.add(metric, of(&scores), mean.as_ref().map(of), n);
-        };
-        add("mask_ciou", |scores| scores.cumulative_iou);
-        add("mask_giou", |scores| scores.mean_iou);
-        add("mask_precision_at_0.5", |scores| scores.precision_at_50);
-        add("mask_precision_at_0.7", |scores| scores.precision_at_70);
-        add("mask_precision_at_0.9", |scores| scores.precision_at_90);
-        add("mask_box_precision_at_0.5", |scores| scores.box_precision_at_50);
-        let filled = MaskScores::of(&self.filled);
-        let mut add = |metric: &str, of: fn(&MaskScores) -> f64| {
-            table.add(metric, of(&scores), filled.as_ref().map(of), n);
-        };
-        add("mask_ciou_vs_filled_box", |scores| scores.cumulative_iou);
-        add("mask_giou_vs_filled_box", |scores| scores.mean_iou);
+        table.add_parts(
+            &scores,
+            MaskScores::of(&self.mean).as_ref(),
+            n,
+            &[
+                ("mask_ciou", |scores| scores.cumulative_iou),
+                ("mask_giou", |scores| scores.mean_iou),
+                ("mask_precision_at_0.5", |scores| scores.precision_at_50),
+                ("mask_precision_at_0.7", |scores| scores.precision_at_70),
+                ("mask_precision_at_0.9", |scores| scores.precision_at_90),
+                ("mask_box_precision_at_0.5", |scores| scores.box_precision_at_50),
+            ],
+        );
+        table.add_parts(
+            &scores,
+            MaskScores::of(&self.filled).as_ref(),
+            n,
+            &[
+                ("mask_ciou_vs_filled_box", |scores| scores.cumulative_iou),
+                ("mask_giou_vs_filled_box", |scores| scores.mean_iou),
+            ],
+        );
     }
 }
 
@@ -110,6 +116,7 @@ fn unfit(problem: String) -> Error {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::tasks::evaluation::mean_mask::MaskCounts;
 
     #[test]
     fn a_box_is_filled_where_the_centres_of_pixels_are_in_it() {
@@ -131,7 +138,9 @@ mod tests {
         let mask = |pixels: [bool; 4]| Mask::from_pixels(&pixels, 4, 1).unwrap();
         let (o, x) = (false, true);
         let reference = mask([o, x, x, o]);
-        let mean = MeanMask::of([&mask([x, x, o, o])].into_iter()).unwrap();
+        let mut counts = MaskCounts::default();
+        counts.add(&mask([x, x, o, o]));
+        let mean = counts.mean().unwrap();
         let mut masks = MaskEvaluation::new(Some(&mean));
         let row = |mask: Option<Mask>| Row {
             mask,

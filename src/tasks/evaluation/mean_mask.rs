@@ -16,13 +16,6 @@ pub struct MeanMask {
 }
 
 impl MeanMask {
-    /// Of the masks of the training split; `None` of none.
-    pub fn of<'a>(masks: impl Iterator<Item = &'a Mask>) -> Option<Self> {
-        let mut counts = MaskCounts::default();
-        masks.take(MOST_MASKS as usize).for_each(|mask| counts.add(mask));
-        counts.mean()
-    }
-
     /// The cells that the most of `num_masks` masks have, the first among equals.
     fn of_counts(counts: &[u32], num_masks: u32) -> Self {
         let total: u64 = counts.iter().copied().map(u64::from).sum();
@@ -108,10 +101,12 @@ mod tests {
             .collect();
         // Two quarters on average: the first, and of the second and the last the one that comes first in
         // each row of the grid until there are enough.
-        let mean = MeanMask::of(masks.iter()).unwrap();
+        let mut counts = MaskCounts::default();
+        assert_eq!(counts.mean(), None);
+        masks.iter().for_each(|mask| counts.add(mask));
+        let mean = counts.mean().unwrap();
         assert_eq!(mean.inside.iter().filter(|inside| **inside).count(), SIDE * SIDE / 2);
         let pixels = mean.on_image(4, 2).unwrap().pixels();
         assert_eq!(pixels, [true, true, false, true, true, false, false, false]);
-        assert_eq!(MeanMask::of(std::iter::empty()), None);
     }
 }
