@@ -264,6 +264,10 @@ pub struct OptimizerConfig {
     /// block before by one time more, patch embedding and position table by one time more than the first
     /// block; leave out for none.
     pub layer_decay: Option<f64>,
+    /// Parts of the model whose matrices (parameters with two axes) are moved by Muon instead of AdamW: momentum
+    /// made orthogonal by Newton-Schulz iterations, with steps as large as AdamW's. For hidden layers: not
+    /// for embeddings or the layer that chooses words.
+    pub muon: Vec<String>,
 }
 
 impl Default for OptimizerConfig {
@@ -278,6 +282,7 @@ impl Default for OptimizerConfig {
             no_decay: Vec::new(),
             rate_multipliers: BTreeMap::new(),
             layer_decay: None,
+            muon: Vec::new(),
         }
     }
 }

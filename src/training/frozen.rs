@@ -29,7 +29,10 @@ pub fn check(experiment: &Experiment) -> Result<()> {
     let rates = rates.map(|path| (format!("optimizer.rate_multipliers.{path}"), path));
     let no_decay = optimizer.no_decay.iter().enumerate();
     let no_decay = no_decay.map(|(index, path)| (format!("optimizer.no_decay.{index}"), path));
-    let named: Vec<_> = keys(&experiment.training.frozen).chain(rates).chain(no_decay).collect();
+    let muon = optimizer.muon.iter().enumerate();
+    let muon = muon.map(|(index, path)| (format!("optimizer.muon.{index}"), path));
+    let optimizer = rates.chain(no_decay).chain(muon);
+    let named: Vec<_> = keys(&experiment.training.frozen).chain(optimizer).collect();
     if named.is_empty() {
         return Ok(());
     }
