@@ -72,7 +72,15 @@ mod tests {
     fn found(bounds: [f32; 4], caption: &str) -> Detection {
         let [x0, y0, x1, y1] = bounds;
         let bounds = BoundingBox::new(x0, y0, x1, y1);
-        Detection { bounds, score: 0.75, caption: caption.into(), log_prob: -0.5 }
+        Detection {
+            bounds,
+            point: bounds.center(),
+            score: 0.75,
+            caption: caption.into(),
+            words: Vec::new(),
+            tokens: Vec::new(),
+            log_prob: -0.5,
+        }
     }
 
     #[test]

@@ -63,6 +63,8 @@ mod tests {
             let answer = Description {
                 region,
                 caption: "it".into(),
+                words: Vec::new(),
+                tokens: Vec::new(),
                 token_log_probs: Vec::new(),
                 score: 0.0,
             };
