@@ -85,7 +85,8 @@ impl Predictor {
             let prompt = |place: &Place| self.prompt(place.clone(), "", settings);
             let prompts = chunk.iter().map(|places| places.iter().map(prompt).collect());
             let prompts = prompts.collect::<Result<Vec<Vec<Prompt>>>>()?;
-            let captions = self.caption(images, &prompts, PromptScope::Region, num_rows, max_tokens);
+            let captions =
+                self.caption(images, &prompts, PromptScope::Region, num_rows, max_tokens);
             let texts = captions.texts.chunks(num_rows.max(1));
             for ((places, texts), written) in chunk.into_iter().zip(texts).zip(&mut written) {
                 // Fillers are left out.

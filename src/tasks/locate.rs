@@ -141,8 +141,9 @@ impl Predictor {
             .collect();
         let mut masks = match what {
             Find::Boxes => None,
-            Find::BoxesAndMasks => self
-                .timed(&images.recorder, Stage::Masks, || self.masks_of(images, &bounds, read)),
+            Find::BoxesAndMasks => {
+                self.timed(&images.recorder, Stage::Masks, || self.masks_of(images, &bounds, read))
+            }
         };
         let of_image = |(image, (expressions, bounds)): (usize, (&&[String], Vec<BoundingBox>))| {
             let masks = masks.as_mut().and_then(|masks| masks.get_mut(image));

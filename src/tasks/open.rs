@@ -40,9 +40,10 @@ pub fn default_model() -> Result<PathBuf> {
             "no RUN was given, and the model of the repository, {DEFAULT_MODEL}, is neither in the \
              working directory nor above the program"
         ),
-        help: "Give a run directory, such as one that `pixelllm train experiments/quickstart.toml` \
+        help:
+            "Give a run directory, such as one that `pixelllm train experiments/quickstart.toml` \
                makes, or start in a clone of the repository."
-            .into(),
+                .into(),
     })
 }
 

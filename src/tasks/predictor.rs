@@ -164,7 +164,7 @@ impl Predictor {
     }
 
     /// Where the model is.
-    pub(super) fn device(&self) -> Device {
+    pub fn device(&self) -> Device {
         self.model.language().device()
     }
 

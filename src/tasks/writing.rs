@@ -35,9 +35,7 @@ impl WrittenText {
     pub(super) fn tokens(&self, tokenizer: &Tokenizer) -> Vec<Token> {
         let log_probs = self.token_log_probs(tokenizer.vocabulary().end);
         let written = self.ids.iter().skip(1).zip(log_probs);
-        written
-            .map(|(&id, log_prob)| Token { id, piece: tokenizer.piece(id), log_prob })
-            .collect()
+        written.map(|(&id, log_prob)| Token { id, piece: tokenizer.piece(id), log_prob }).collect()
     }
 
     /// Sum of the log-probabilities of a word's pieces.
@@ -55,8 +53,7 @@ impl Predictor {
     /// The words of a text with what they are worth, and the text that they make.
     pub(super) fn written_words(&self, text: &WrittenText) -> (Vec<WrittenWord>, String) {
         let (words, caption) = self.words(text);
-        let word =
-            |word: Word| WrittenWord { log_prob: text.log_prob_of(&word), text: word.text };
+        let word = |word: Word| WrittenWord { log_prob: text.log_prob_of(&word), text: word.text };
         (words.into_iter().map(word).collect(), caption)
     }
 }
@@ -77,12 +74,7 @@ pub(super) fn read_beams(beams: Beams) -> Vec<Vec<WrittenText>> {
 }
 
 /// Texts of `length` tokens, one after the other.
-fn texts(
-    length: usize,
-    ids: Vec<i64>,
-    log_probs: Vec<f32>,
-    scores: Vec<f32>,
-) -> Vec<WrittenText> {
+fn texts(length: usize, ids: Vec<i64>, log_probs: Vec<f32>, scores: Vec<f32>) -> Vec<WrittenText> {
     let length = length.max(1);
     let texts = ids.chunks(length).zip(log_probs.chunks(length)).zip(scores);
     let text = |((ids, log_probs), score): ((&[i64], &[f32]), f32)| WrittenText {

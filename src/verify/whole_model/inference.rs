@@ -132,9 +132,9 @@ impl Run {
         let context = rows.context.clone().map(|context| context.narrow(1, 0, count));
         let visual =
             case.model.visual_tokens(&images.features, prompts.clone(), PromptScope::Image);
-        let written = self.decoding(case).map(|decoding| {
-            Written::by_task(case, images, &prompts, context.as_ref(), decoding)
-        });
+        let written = self
+            .decoding(case)
+            .map(|decoding| Written::by_task(case, images, &prompts, context.as_ref(), decoding));
         let written = written.transpose()?;
         let text = match &written {
             Some(written) => written.best().0,

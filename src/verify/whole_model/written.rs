@@ -58,10 +58,7 @@ impl Written {
                 TensorData::new(ids, [batch, rows, count, length]),
                 &case.device,
             ),
-            scores: Tensor::from_data(
-                TensorData::new(scores, [batch, rows, count]),
-                &case.device,
-            ),
+            scores: Tensor::from_data(TensorData::new(scores, [batch, rows, count]), &case.device),
             corners: corners.collect(),
         })
     }
