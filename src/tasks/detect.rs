@@ -185,7 +185,7 @@ mod tests {
         let rescored = testing::detector().unwrap().with_rescoring(true);
         let images = testing::images(&rescored).unwrap();
         let found = rescored.detect(&images, DetectionLimits::default()).unwrap();
-        let plain = Predictor { rescoring: false, ..rescored };
+        let plain = rescored.with_rescoring(false);
         let before = plain.detect(&images, DetectionLimits::default()).unwrap();
         for (found, before) in found.iter().zip(&before) {
             assert_eq!(found.len(), before.len());

@@ -80,16 +80,28 @@ impl Timings {
         Stage::ALL.into_iter().map(|stage| self.of(stage)).sum()
     }
 
-    fn add(&mut self, stage: Stage, time: Duration) {
-        let sum = match stage {
+    fn of_mut(&mut self, stage: Stage) -> &mut f64 {
+        match stage {
             Stage::Read => &mut self.read_ms,
             Stage::Vision => &mut self.vision_ms,
             Stage::Prompt => &mut self.prompt_ms,
             Stage::Language => &mut self.language_ms,
             Stage::Heads => &mut self.heads_ms,
             Stage::Masks => &mut self.masks_ms,
-        };
-        *sum += time.as_secs_f64() * 1e3;
+        }
+    }
+
+    fn add(&mut self, stage: Stage, time: Duration) {
+        *self.of_mut(stage) += time.as_secs_f64() * 1e3;
+    }
+
+    /// To microseconds: what is beyond says nothing.
+    fn rounded(mut self) -> Self {
+        for stage in Stage::ALL {
+            let time = self.of_mut(stage);
+            *time = (*time * 1e3).round() / 1e3;
+        }
+        self
     }
 }
 
@@ -112,7 +124,7 @@ impl Recorder {
 
     /// What was measured so far.
     pub(super) fn timings(&self) -> Timings {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).rounded()
     }
 }
 
