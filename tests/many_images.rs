@@ -225,7 +225,13 @@ fn without_a_run_the_model_of_the_working_directory_answers() {
     let exported = exported.success();
     assert!(exported.stdout.contains("MiB to data/models/shapes"), "{}", exported.stdout);
     let files: Vec<_> = workshop.files("data/models/shapes").into_keys().collect();
-    let expected = ["experiment.toml", "metrics.jsonl", "tokenizer.json", "weights.safetensors"];
+    let expected = [
+        "evaluation.json",
+        "experiment.toml",
+        "metrics.jsonl",
+        "tokenizer.json",
+        "weights.safetensors",
+    ];
     assert_eq!(files, expected);
     let ask = |run: &[&str]| {
         let image = ["--image", IMAGES[0], "--json", "--overlay", "a.png"];
