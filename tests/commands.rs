@@ -31,6 +31,13 @@ const COMMANDS: [(&str, &[&str]); 3] = [
     ("locate", &["--text", "the red star"]),
 ];
 
+/// What a command told in JSON, without what depends on the clock.
+fn told(answer: &Answer) -> Value {
+    let mut json: Value = serde_json::from_str(&answer.stdout).unwrap();
+    assert!(json.as_object_mut().unwrap().remove("timings").is_some());
+    json
+}
+
 /// Four finite numbers.
 fn corners(bounds: &Value) -> [f64; 4] {
     ["x0", "y0", "x1", "y1"].map(|key| bounds[key].as_f64().unwrap_or_else(|| panic!("{bounds}")))
@@ -56,7 +63,9 @@ fn every_command_answers_in_text_and_draws_beside_it() {
 #[test]
 fn a_narration_in_json_has_a_place_for_every_word() {
     let answer = on_image("narrate", &["--json", "--overlay", "a.png"]).success();
-    let json: Value = serde_json::from_str(&answer.stdout).unwrap();
+    let result: Value = serde_json::from_str(&answer.stdout).unwrap();
+    assert_eq!((&result["task"], &result["image"]["path"]), (&"narrate".into(), &IMAGE.into()));
+    let json = &result["narration"];
     let words = json["words"].as_array().unwrap();
     assert!(!words.is_empty());
     let texts: Vec<_> = words.iter().map(|word| word["text"].as_str().unwrap()).collect();
@@ -64,17 +73,29 @@ fn a_narration_in_json_has_a_place_for_every_word() {
     for word in words {
         let [x0, y0, x1, y1] = corners(&word["bounds"]);
         assert!(x0 <= x1 && y0 <= y1, "{word}");
+        let center = (word["point"]["x"].as_f64().unwrap(), word["point"]["y"].as_f64().unwrap());
+        assert!((center.0 - (x0 + x1) / 2.0).abs() < 1e-6, "{word}");
+        assert!((center.1 - (y0 + y1) / 2.0).abs() < 1e-6, "{word}");
         assert!(word["log_prob"].as_f64().unwrap() <= 0.0, "{word}");
     }
     assert!(json["score"].as_f64().unwrap() <= 0.0);
+    let tokens = json["tokens"].as_array().unwrap();
+    assert!(tokens.len() >= words.len(), "{json}");
+    for (token, log_prob) in tokens.iter().zip(json["token_log_probs"].as_array().unwrap()) {
+        assert_eq!(&token["log_prob"], log_prob);
+        assert!(token["id"].is_u64() && token["piece"].is_string(), "{token}");
+    }
+    for stage in ["read_ms", "vision_ms", "prompt_ms", "language_ms", "heads_ms"] {
+        assert!(result["timings"][stage].as_f64().unwrap() > 0.0, "{stage}: {result}");
+    }
+    assert_eq!(result["timings"]["masks_ms"].as_f64().unwrap(), 0.0);
 }
 
 #[test]
 fn a_description_in_json_says_which_region_it_is_of() {
     // Half of the image to the left and above is cut off.
     let arguments = ["--json", "--overlay", "b.png", "--box", "-8,-8,8,16"];
-    let json: Value =
-        serde_json::from_str(&on_image("describe", &arguments).success().stdout).unwrap();
+    let json = &told(&on_image("describe", &arguments).success())["descriptions"][0];
     let (width, height) = image::image_dimensions(WORKSHOP.path(IMAGE)).unwrap();
     let (width, height) = (f64::from(width), f64::from(height));
     let expected = [-8.0 / width, -8.0 / height, 8.0 / width, 16.0 / height];
@@ -87,8 +108,8 @@ fn a_description_in_json_says_which_region_it_is_of() {
 #[test]
 fn a_location_is_the_same_in_json_and_in_pixels() {
     let text = ["--text", "the red star", "--overlay", "c.png"];
-    let json = on_image("locate", &[&text[..], &["--json"]].concat()).success().stdout;
-    let json: Value = serde_json::from_str(&json).unwrap();
+    let json = told(&on_image("locate", &[&text[..], &["--json"]].concat()).success());
+    let json = &json["locations"][0];
     assert_eq!(json["expression"], "the red star");
     let (width, height) = image::image_dimensions(WORKSHOP.path(IMAGE)).unwrap();
     let [x0, y0, x1, y1] = corners(&json["bounds"]);
@@ -115,7 +136,7 @@ fn answers_are_the_same_every_time() {
     for (command, arguments) in COMMANDS {
         let ask = || {
             let arguments = [arguments, &["--json", "--overlay", "d.png"]].concat();
-            on_image(command, &arguments).success().stdout
+            told(&on_image(command, &arguments).success())
         };
         assert_eq!(ask(), ask(), "{command}");
     }
@@ -155,7 +176,7 @@ fn points_and_traces_are_described_with_a_note_where_the_run_did_not_learn_from_
         let kind = if arguments.contains(&"--trace") { "traces" } else { "points" };
         let note = format!("note: the run did not learn to describe {kind}");
         assert!(answer.stderr.contains(&note), "{}", answer.stderr);
-        serde_json::from_str::<Value>(&answer.stdout).unwrap()
+        told(&answer)["descriptions"][0].clone()
     };
     let (width, height) = image::image_dimensions(WORKSHOP.path(IMAGE)).unwrap();
     let (width, height) = (f64::from(width), f64::from(height));
@@ -210,10 +231,12 @@ fn an_image_that_is_none_is_named_with_what_to_do() {
             ("text.png", ["text.png", "no PNG or JPEG image", "whole PNG or JPEG"]),
             ("half.png", ["half.png", "is damaged", "whole PNG or JPEG"]),
             ("missing.png", ["missing.png", "No such file", "Check the path"]),
-            ("world", ["world", "s a directory", ""]),
+            ("world", ["world", "has no .png, .jpg or .jpeg file", "RUN comes before --image"]),
         ] {
             let arguments = [&[command, "run", "--image", file], arguments].concat();
-            WORKSHOP.pixelllm(&arguments).failure(1, &parts);
+            // A folder without images is the user's mistake.
+            let code = if file == "world" { 2 } else { 1 };
+            WORKSHOP.pixelllm(&arguments).failure(code, &parts);
         }
     }
 }
@@ -261,7 +284,7 @@ fn a_run_with_damaged_files_is_named_with_what_to_do() {
 fn a_drawing_that_cannot_be_written_is_named_with_what_to_do() {
     on_image("narrate", &["--overlay", "nowhere/a.png"])
         .failure(1, &["cannot write nowhere/a.png", "Check the path"]);
-    on_image("narrate", &["--overlay", "a.txt"]).failure(2, &["a.txt", "ends in .png"]);
+    on_image("narrate", &["--overlay", "a.txt"]).failure(2, &["a.txt", "ends in .png or .svg"]);
 }
 
 #[test]
@@ -276,14 +299,16 @@ fn a_text_is_searched_for_or_drawn_where_flags_say_so() {
         let ask = |flags: &str| {
             let flags: Vec<&str> = flags.split_whitespace().collect();
             let answer = ["--json", "--overlay", "e.png"];
-            on_image(command, &[arguments, &answer, &flags].concat()).success().stdout
+            let result = told(&on_image(command, &[arguments, &answer, &flags].concat()).success());
+            let described = result["descriptions"].get(0).cloned();
+            described.unwrap_or_else(|| result["narration"].clone())
         };
         let greedy = ask("");
         assert_eq!(ask("--beams 1"), greedy);
         assert_eq!(ask("--temperature 0"), greedy);
         let drawn = "--temperature 1.5 --top-k 20 --top-p 0.95 --seed 3";
         assert_eq!(ask(drawn), ask(drawn));
-        let json: Value = serde_json::from_str(&ask("--beams 3")).unwrap();
+        let json = ask("--beams 3");
         let log_probs = json["token_log_probs"].as_array().unwrap();
         let sum: f64 = log_probs.iter().map(|one| one.as_f64().unwrap()).sum();
         // The paper's length penalty; the end counts.

@@ -79,7 +79,8 @@ fn the_evaluation_has_a_baseline_beside_every_value_and_pictures() {
 fn detections_are_the_same_in_text_and_in_json_and_limits_leave_the_surest() {
     let json = |arguments: &[&str]| -> Vec<Value> {
         let answer = on_image(&[&["--json", "--overlay", "a.png"], arguments].concat()).success();
-        serde_json::from_str(&answer.stdout).unwrap()
+        let result: Value = serde_json::from_str(&answer.stdout).unwrap();
+        result["detections"].as_array().unwrap().clone()
     };
     let all = json(&[]);
     assert!(!all.is_empty() && all.len() <= 5, "{all:?}");
@@ -93,6 +94,15 @@ fn detections_are_the_same_in_text_and_in_json_and_limits_leave_the_surest() {
     }
     assert_eq!(json(&["--limit", "1"]), all[..1]);
     assert!(json(&["--min-score", "1"]).is_empty());
+    // With one text for each box, rescoring gives the same boxes other scores.
+    let rescored = json(&["--rescore"]);
+    assert_eq!(rescored.len(), all.len());
+    for one in &rescored {
+        let before = all.iter().find(|other| other["bounds"] == one["bounds"]).unwrap();
+        let number = |of: &Value, key: &str| of[key].as_f64().unwrap();
+        let expected = (number(before, "score") * number(before, "log_prob").exp()).sqrt();
+        assert!((number(one, "score") - expected).abs() < 1e-5, "{one} {before}");
+    }
 
     let text = on_image(&["--overlay", "b.png"]).success().stdout;
     let lines: Vec<_> = text.lines().take_while(|line| !line.is_empty()).collect();

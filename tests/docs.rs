@@ -12,8 +12,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Folders whose paths in `code` must exist; a run or a made world need not.
-const FOLDERS: [&str; 8] =
-    ["src/", "experiments/", "docs/", "tests/", "benches/", "vendor/", "data/samples", ".ci/"];
+const FOLDERS: [&str; 9] = [
+    "src/",
+    "experiments/",
+    "docs/",
+    "tests/",
+    "benches/",
+    "examples/",
+    "vendor/",
+    "data/samples",
+    ".ci/",
+];
 
 /// A page as it was written.
 struct Page {

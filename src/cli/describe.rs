@@ -4,57 +4,69 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::answering::{self, OutputArguments, Question};
 use super::decoding::DecodingArguments;
 use super::loaded_run::RunArguments;
-use super::picture::PictureArguments;
-use super::place::PlaceArguments;
+use super::pictures::{ImageArguments, Picture};
+use super::place::{PlaceArguments, PlacesInPixels};
 use crate::data::formats::Format;
 use crate::data::sample::Task;
 use crate::data::source::SourceConfig;
 use crate::error::Result;
 use crate::experiment::Experiment;
-use crate::report::overlay;
-use crate::tasks::Place;
+use crate::tasks::predictor::{EncodedImages, Predictor};
+use crate::tasks::{Answer, Place};
 
-/// Write a caption of a place in an image: a box, points, or a trace
+/// Write captions of places in an image: boxes, points, or traces
 #[derive(Debug, Args)]
 pub(super) struct Describe {
     #[command(flatten)]
     run: RunArguments,
     #[command(flatten)]
-    picture: PictureArguments,
+    place: PlaceArguments,
+    #[command(flatten)]
+    images: ImageArguments,
     #[command(flatten)]
     decoding: DecodingArguments,
     #[command(flatten)]
-    place: PlaceArguments,
+    output: OutputArguments,
 }
 
 impl Describe {
     pub(super) fn run(self) -> Result<ExitCode> {
         let loaded = self.run.load()?.decoding(&self.decoding)?;
-        let picture = self.picture.read(loaded.predictor.canvas_px())?;
-        let (width, height) = picture.image.dimensions();
-        let place = self.place.read(width, height)?;
-        if let Some(note) = unlearnt(&loaded.experiment, &place) {
+        let places = self.place.read()?;
+        if let Some(note) = unlearnt(&loaded.experiment, places.example()) {
             eprintln!("note: {note}");
         }
-        let images = loaded.predictor.encode(&[picture.canvas])?;
-        let descriptions = loaded.predictor.describe_places(&images, &[vec![place.clone()]])?;
-        for description in descriptions.iter().flatten() {
-            let drawn = overlay::description_of(&picture.image, description, &place)?;
-            self.picture.answer("describe", description, &description.caption, &drawn)?;
-        }
-        Ok(ExitCode::SUCCESS)
+        answering::answer(&places, "describe", &loaded, &self.images, &self.output)
+    }
+}
+
+impl Question for PlacesInPixels {
+    fn places(&self, size: (u32, u32)) -> Result<Vec<Place>> {
+        self.on(size)
+    }
+
+    fn answers(
+        &self,
+        predictor: &Predictor,
+        images: &EncodedImages,
+        pictures: &[Picture],
+    ) -> Result<Vec<Answer>> {
+        let places: Vec<_> = pictures.iter().map(|picture| picture.places.clone()).collect();
+        let described = predictor.describe_places(images, &places)?.into_iter();
+        Ok(described.map(|descriptions| Answer::Describe { descriptions }).collect())
     }
 }
 
 /// What to know of an answer about a place of a kind that the model never learnt from.
-fn unlearnt(experiment: &Experiment, place: &Place) -> Option<String> {
+fn unlearnt(experiment: &Experiment, place: Option<&Place>) -> Option<String> {
     let mut sources = experiment.data.sources.iter().filter(|one| one.task == Task::Describe);
     // Without tokens of their own, traces are told by their boxes.
     let has_traces = experiment.model.location.trace_points > 0;
     let is_traced = |one: &SourceConfig| has_traces && one.format == Format::LocalizedNarratives;
-    let (kind, learnt) = match place {
+    let (kind, learnt) = match place? {
         Place::Points { .. } => ("points", false),
         Place::Trace(_) if has_traces => ("traces", sources.any(is_traced)),
         Place::Box(_) | Place::Trace(_) => ("boxes", sources.any(|one| !is_traced(one))),

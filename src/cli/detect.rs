@@ -4,58 +4,60 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::answering::{self, OutputArguments, Question};
+use super::decoding::DecodingArguments;
 use super::loaded_run::RunArguments;
-use super::picture::PictureArguments;
+use super::pictures::{ImageArguments, Picture};
 use crate::error::Result;
-use crate::report::overlay;
-use crate::tasks::Detection;
-use crate::tasks::detect::DetectionLimits;
+use crate::tasks::predictor::{EncodedImages, Predictor};
+use crate::tasks::{Answer, DetectionLimits};
 
 /// Find what is in an image, and write a caption of each
 #[derive(Debug, Args)]
 pub(super) struct Detect {
     #[command(flatten)]
     run: RunArguments,
-    #[command(flatten)]
-    picture: PictureArguments,
     /// Boxes at most, the surest; the run itself has model.boxes.detections.count
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     /// Least score of a box, from 0 to 1
     #[arg(long, value_name = "SCORE", default_value_t = 0.0, value_parser = parse_score)]
     min_score: f32,
+    /// Rank boxes with what is written about them, too: the score becomes √(score · probability of the
+    /// caption). With --beams, a box may come several times, with several captions
+    #[arg(long)]
+    rescore: bool,
+    #[command(flatten)]
+    images: ImageArguments,
+    #[command(flatten)]
+    decoding: DecodingArguments,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 impl Detect {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let loaded = self.run.load()?;
-        let picture = self.picture.read(loaded.predictor.canvas_px())?;
-        let (width, height) = picture.image.dimensions();
-        let images = loaded.predictor.encode(&[picture.canvas])?;
+        let mut loaded = self.run.load()?.decoding(&self.decoding)?;
+        loaded.predictor = loaded.predictor.with_rescoring(self.rescore);
         let count = self.limit.unwrap_or(usize::MAX);
         let limits = DetectionLimits { count, min_score: self.min_score };
-        for found in loaded.predictor.detect(&images, limits)? {
-            let drawn = overlay::detections(&picture.image, &found)?;
-            let text = table(&found, width as f32, height as f32);
-            self.picture.answer("detect", &found, &text, &drawn)?;
-        }
-        Ok(ExitCode::SUCCESS)
+        answering::answer(&Objects(limits), "detect", &loaded, &self.images, &self.output)
     }
 }
 
-/// A line per box: number, score, corners in pixels of the image, caption.
-fn table(found: &[Detection], width: f32, height: f32) -> String {
-    if found.is_empty() {
-        return "nothing was found".into();
+/// What is there?
+pub(super) struct Objects(pub(super) DetectionLimits);
+
+impl Question for Objects {
+    fn answers(
+        &self,
+        predictor: &Predictor,
+        images: &EncodedImages,
+        _pictures: &[Picture],
+    ) -> Result<Vec<Answer>> {
+        let found = predictor.detect(images, self.0)?.into_iter();
+        Ok(found.map(|detections| Answer::Detect { detections }).collect())
     }
-    let line = |(index, one): (usize, &Detection)| {
-        let corners = one.bounds.scale(width, height).to_array();
-        let [x0, y0, x1, y1] = corners.map(|value| format!("{value:.1}"));
-        let number = index + 1;
-        format!("{number:>3}  {:.2}  {x0},{y0},{x1},{y1}  {}", one.score, one.caption)
-    };
-    let lines: Vec<_> = found.iter().enumerate().map(line).collect();
-    lines.join("\n")
 }
 
 fn parse_score(text: &str) -> Result<f32, String> {

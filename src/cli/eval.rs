@@ -1,10 +1,11 @@
 //! `pixelllm eval`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::loaded_run::RunArguments;
+use super::loaded_run::LoadedRun;
 use super::measure::Measured;
 use crate::error::Result;
 use crate::training::sources;
@@ -12,13 +13,17 @@ use crate::training::sources;
 /// Measure a run again, and write its report anew
 #[derive(Debug, Args)]
 pub(super) struct Eval {
-    #[command(flatten)]
-    run: RunArguments,
+    /// The run directory
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Where to compute: cpu, wgpu, cuda or cuda:1 [default: the device of the run]
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
 }
 
 impl Eval {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let loaded = self.run.load()?;
+        let loaded = LoadedRun::open(&self.run, self.device.as_deref())?;
         let data = &loaded.experiment.data;
         sources::ensure_shapes(data)?;
         let train = sources::load_split(data, &data.splits.train)?;
@@ -27,7 +32,7 @@ impl Eval {
             experiment: &loaded.experiment,
             predictor: &loaded.predictor,
             train: &train,
-            command: format!("pixelllm eval {}", self.run.run.display()),
+            command: format!("pixelllm eval {}", self.run.display()),
             num_parameters: loaded.num_parameters,
         };
         measured.evaluate_and_report()?;

@@ -1,27 +1,27 @@
 //! A finished run, ready to answer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::decoding::DecodingArguments;
-use crate::data::tokenizer::Tokenizer;
+use crate::backend;
 use crate::error::Result;
 use crate::experiment::{self, Experiment};
 use crate::tasks::predictor::Predictor;
-use crate::training::parameters::{count_parameters, total};
+use crate::tasks::{default_model, open};
 use crate::training::run_directory::RunDirectory;
-use crate::training::{sources, weights};
 
 /// Which run, and where to compute.
 #[derive(Debug, Args)]
 pub(super) struct RunArguments {
-    /// The run directory
+    /// The run directory [default: data/models/shapes, the small model of the repository, in the current
+    /// directory or above the program]
     #[arg(value_name = "RUN")]
-    pub(super) run: PathBuf,
+    run: Option<PathBuf>,
     /// Where to compute: cpu, wgpu, cuda or cuda:1 [default: the device of the run]
     #[arg(long, value_name = "DEVICE")]
-    device: Option<String>,
+    pub(super) device: Option<String>,
 }
 
 /// A finished run, ready to answer.
@@ -35,20 +35,23 @@ pub(super) struct LoadedRun {
 impl RunArguments {
     /// Reads experiment, tokenizer and weights.
     pub(super) fn load(&self) -> Result<LoadedRun> {
-        let run = RunDirectory::open(&self.run)?;
-        let overrides: Vec<_> = self.device.iter().map(|name| format!("device={name}")).collect();
-        let experiment = experiment::load(&run.experiment(), &overrides)?;
-        let device = sources::device(&experiment)?;
-        let tokenizer = Tokenizer::from_file(run.tokenizer())?;
-        let model = weights::load(&run, &experiment, &tokenizer, &device)?;
-        let num_parameters = total(&count_parameters(&model)).total;
-        let predictor = Predictor::new(&model, tokenizer, &experiment.data.sources)
-            .with_decoding(experiment.decoding.clone());
-        Ok(LoadedRun { run, experiment, predictor, num_parameters })
+        let run = self.run.clone().map_or_else(default_model, Ok)?;
+        LoadedRun::open(&run, self.device.as_deref())
     }
 }
 
 impl LoadedRun {
+    /// Reads experiment, tokenizer and weights of the run directory `run`, to compute on `device`, or where
+    /// the run says.
+    pub(super) fn open(run: &Path, device: Option<&str>) -> Result<Self> {
+        let run = RunDirectory::open(run)?;
+        let overrides: Vec<_> = device.iter().map(|name| format!("device={name}")).collect();
+        let experiment = experiment::load(&run.experiment(), &overrides)?;
+        let device = backend::device(&experiment.device)?;
+        let (predictor, num_parameters) = open::load(&run, &experiment, &device)?;
+        Ok(Self { run, experiment, predictor, num_parameters })
+    }
+
     /// The same, which finds texts as `arguments` say.
     pub(super) fn decoding(self, arguments: &DecodingArguments) -> Result<Self> {
         let decoding = arguments.over(&self.experiment.decoding)?;

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::answering::{self, OutputArguments, Question};
 use super::loaded_run::RunArguments;
-use super::picture::PictureArguments;
+use super::pictures::{ImageArguments, Picture};
 use crate::error::Result;
-use crate::geometry::mask::Mask;
-use crate::report::overlay;
-use crate::tasks::LocatedMask;
+use crate::tasks::Answer;
+use crate::tasks::predictor::{EncodedImages, Predictor};
 
 /// Find the box, and the mask, that an expression is about
 #[derive(Debug, Args)]
@@ -17,48 +17,46 @@ pub(super) struct Locate {
     #[command(flatten)]
     run: RunArguments,
     #[command(flatten)]
-    picture: PictureArguments,
-    /// The expression, such as "the small red circle"
-    #[arg(long, value_name = "EXPRESSION")]
-    text: String,
+    expressions: Expressions,
+    #[command(flatten)]
+    images: ImageArguments,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+/// Where is each of them?
+#[derive(Debug, Args)]
+pub(super) struct Expressions {
+    /// The expression, such as "the small red circle"; may be given several times
+    #[arg(long = "text", value_name = "EXPRESSION", required = true)]
+    pub(super) texts: Vec<String>,
     /// Find its mask too, where the run has learnt masks: drawn over the picture, and in JSON as COCO
     /// writes it, of the size of the image
     #[arg(long)]
-    mask: bool,
+    pub(super) mask: bool,
 }
 
 impl Locate {
     pub(super) fn run(self) -> Result<ExitCode> {
         let loaded = self.run.load()?;
-        let picture = self.picture.read(loaded.predictor.canvas_px())?;
-        let (width, height) = picture.image.dimensions();
-        let images = loaded.predictor.encode(&[picture.canvas])?;
-        let texts = [vec![self.text.clone()]];
-        let locations = match self.mask {
-            true => loaded.predictor.segment(&images, &texts, &[[width, height]])?,
-            false => loaded.predictor.locate(&images, &texts)?,
-        };
-        for location in locations.iter().flatten() {
-            let pixels = location.bounds.scale(width as f32, height as f32).to_array();
-            let [x0, y0, x1, y1] = pixels.map(|value| format!("{value:.1}"));
-            let mut text = format!("{x0},{y0},{x1},{y1} (left, top, right, bottom in pixels)");
-            if let Some(mask) = &location.mask {
-                text += &format!("\n{}", describe(mask));
-            }
-            let drawn = overlay::location(&picture.image, location, None)?;
-            self.picture.answer("locate", location, &text, &drawn)?;
-        }
-        Ok(ExitCode::SUCCESS)
+        answering::answer(&self.expressions, "locate", &loaded, &self.images, &self.output)
     }
 }
 
-/// How large a mask is, and how good it is thought to be.
-fn describe(mask: &LocatedMask) -> String {
-    let [height, width] = mask.segmentation.size;
-    let pixels = Mask::try_from(&mask.segmentation).map_or(0, |mask| mask.area());
-    let total = u64::from(width) * u64::from(height);
-    format!(
-        "mask of {pixels} of {total} pixels, expected IoU with the true one {:.2}",
-        mask.predicted_iou
-    )
+impl Question for Expressions {
+    fn answers(
+        &self,
+        predictor: &Predictor,
+        images: &EncodedImages,
+        pictures: &[Picture],
+    ) -> Result<Vec<Answer>> {
+        let texts = vec![self.texts.clone(); images.len()];
+        let located = if self.mask {
+            let sizes = pictures.iter().map(|picture| picture.image.dimensions().into());
+            predictor.segment(images, &texts, &sizes.collect::<Vec<_>>())?
+        } else {
+            predictor.locate(images, &texts)?
+        };
+        Ok(located.into_iter().map(|locations| Answer::Locate { locations }).collect())
+    }
 }

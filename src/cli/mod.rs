@@ -1,6 +1,8 @@
 //! Floor 6: the command line. One file per command: parse, call, print.
 
 mod ablate;
+mod answer_text;
+mod answering;
 mod data;
 mod decoding;
 mod describe;
@@ -8,13 +10,15 @@ mod detect;
 mod dry_run;
 mod eval;
 mod experiment;
+mod latency;
 mod loaded_run;
 mod locate;
 mod measure;
 mod narrate;
 mod output;
-mod picture;
+mod pictures;
 mod place;
+mod schema;
 mod score;
 mod signals;
 mod train;
@@ -47,12 +51,16 @@ enum Command {
     Ablate(ablate::Ablate),
     /// Write a caption of an image, with a place for every word
     Narrate(narrate::Narrate),
-    /// Write a caption of a place in an image: a box, points, or a trace
+    /// Write captions of places in an image: boxes, points, or traces
     Describe(describe::Describe),
     /// Find the box, and the mask, that an expression is about
     Locate(locate::Locate),
     /// Find what is in an image, and write a caption of each
     Detect(detect::Detect),
+    /// Measure how long each stage of an answer takes
+    Latency(latency::Latency),
+    /// Print the JSON Schema of what narrate, describe, locate and detect print with --json
+    Schema(schema::Schema),
     /// Score predictions in files: no model needed
     #[command(subcommand)]
     Score(score::Score),
@@ -115,6 +123,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Describe(describe) => describe.run(),
         Command::Locate(locate) => locate.run(),
         Command::Detect(detect) => detect.run(),
+        Command::Latency(latency) => latency.run(),
+        Command::Schema(schema) => schema.run(),
         Command::Score(score) => score.run(),
         Command::Data(data) => data.run(),
         Command::Verify(verify) => verify.run(),

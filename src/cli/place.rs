@@ -1,4 +1,4 @@
-//! The place that a command is about, in pixels of the image: a box, points, or a trace.
+//! The places that a command is about, in pixels of the image: boxes, points, or traces.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,25 +21,25 @@ pub(super) struct PlaceArguments {
         value_name = "X,Y",
         value_parser = parse_point,
         requires = "points",
-        conflicts_with_all = ["region", "trace"],
+        conflicts_with_all = ["regions", "traces"],
         allow_hyphen_values = true
     )]
     others: Vec<Point>,
 }
 
-/// One of these.
+/// Some of one of these.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Kind {
-    /// The region: left, top, right and bottom edge in pixels of the image
+    /// A region: left, top, right and bottom edge in pixels of the image; may be given several times
     #[arg(
         long = "box",
         value_name = "X0,Y0,X1,Y1",
         value_parser = parse_box,
         allow_hyphen_values = true
     )]
-    region: Option<BoundingBox>,
-    /// A point on what is meant, in pixels of the image; may be given several times
+    regions: Vec<BoundingBox>,
+    /// A point on what is meant, in pixels of the image; all that are given are on the same
     #[arg(
         long = "point",
         value_name = "X,Y",
@@ -48,28 +48,61 @@ struct Kind {
     )]
     points: Vec<Point>,
     /// A line drawn over what is meant: a JSON file with its points in order, [[x, y], …] or
-    /// [{"x": …, "y": …}, …], in pixels of the image
-    #[arg(long, value_name = "FILE.json")]
-    trace: Option<PathBuf>,
+    /// [{"x": …, "y": …}, …], in pixels of the image; may be given several times
+    #[arg(long = "trace", value_name = "FILE.json")]
+    traces: Vec<PathBuf>,
 }
 
+/// Places that are asked about in every image, in its pixels.
+#[derive(Debug)]
+pub(super) struct PlacesInPixels(Vec<Place>);
+
 impl PlaceArguments {
-    /// The place, normalised to an image of `width × height` pixels.
-    pub(super) fn read(&self, width: u32, height: u32) -> Result<Place> {
-        let share = |point: &Point| Point { x: point.x / width as f32, y: point.y / height as f32 };
-        let size = (width, height);
-        if let Some(region) = self.kind.region {
-            return boxed(region, size);
+    /// The places, with traces read.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Format`] where a trace cannot be read.
+    pub(super) fn read(&self) -> Result<PlacesInPixels> {
+        let Kind { regions, points, traces } = &self.kind;
+        let mut places: Vec<Place> = regions.iter().copied().map(Place::Box).collect();
+        if !points.is_empty() {
+            places.push(Place::Points { positive: points.clone(), negative: self.others.clone() });
         }
-        let trace = self.kind.trace.as_deref().map(read_trace).transpose()?;
-        let points = trace.as_ref().unwrap_or(&self.kind.points);
-        points.iter().chain(&self.others).try_for_each(|point| check_inside(point, size))?;
-        let positive = points.iter().map(share).collect();
-        Ok(match trace {
-            Some(_) => Place::Trace(positive),
-            None => Place::Points { positive, negative: self.others.iter().map(share).collect() },
-        })
+        for trace in traces {
+            places.push(Place::Trace(read_trace(trace)?));
+        }
+        Ok(PlacesInPixels(places))
     }
+}
+
+impl PlacesInPixels {
+    /// One of them: all are of the same kind.
+    pub(super) fn example(&self) -> Option<&Place> {
+        self.0.first()
+    }
+
+    /// The places, normalised to an image of `width × height` pixels.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where one is outside the image.
+    pub(super) fn on(&self, size: (u32, u32)) -> Result<Vec<Place>> {
+        self.0.iter().map(|place| shares(place, size)).collect()
+    }
+}
+
+fn shares(place: &Place, size @ (width, height): (u32, u32)) -> Result<Place> {
+    let share = |points: &[Point]| -> Result<Vec<Point>> {
+        points.iter().try_for_each(|point| check_inside(point, size))?;
+        let share = |point: &Point| Point { x: point.x / width as f32, y: point.y / height as f32 };
+        Ok(points.iter().map(share).collect())
+    };
+    Ok(match place {
+        Place::Box(region) => return boxed(*region, size),
+        Place::Trace(line) => Place::Trace(share(line)?),
+        Place::Points { positive, negative } => {
+            Place::Points { positive: share(positive)?, negative: share(negative)? }
+        }
+    })
 }
 
 fn boxed(region: BoundingBox, (width, height): (u32, u32)) -> Result<Place> {

@@ -1,7 +1,7 @@
 //! `pixelllm weights`: look into files of weights, bring public ones into our format, and adapters
 //! out of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use burn::tensor::DType;
@@ -12,8 +12,9 @@ use super::output::say;
 use crate::backend;
 use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
-use crate::experiment;
+use crate::experiment::{self, Experiment};
 use crate::report::table::align_right;
+use crate::training::export;
 use crate::training::peft;
 use crate::training::run_directory::RunDirectory;
 use crate::training::weights as run_weights;
@@ -29,7 +30,8 @@ pub(super) enum Weights {
     Inspect(Inspect),
     /// Read a public checkpoint into the model of an experiment, and write it in our format
     Import(Import),
-    /// Write the adapters of a run's T5 in the layout of Hugging Face's PEFT
+    /// Write what a run answers with as a small folder to give away, or the adapters of its T5 for
+    /// Hugging Face's PEFT
     Export(Export),
 }
 
@@ -142,33 +144,70 @@ impl Import {
     }
 }
 
-/// Write the adapters of a run's T5 in the layout of Hugging Face's PEFT
+/// Write what a run answers with as a small folder to give away, or the adapters of its T5 for Hugging
+/// Face's PEFT
 #[derive(Debug, Args)]
 pub(super) struct Export {
     /// The run directory
     #[arg(value_name = "RUN")]
     run: PathBuf,
+    #[command(flatten)]
+    form: ExportForm,
+    /// Also write inputs of T5, and what it answers with its adapters, to compare PEFT with
+    #[arg(long, value_name = "FILE.safetensors", requires = "peft", conflicts_with = "model")]
+    probe: Option<PathBuf>,
+}
+
+/// One of these.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct ExportForm {
+    /// The folder to write the whole model to: weights, tokenizer and experiment, with the records of
+    /// training and evaluation where the run has them; it can be used as a RUN
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
     /// The folder to write `adapter_model.safetensors` and `adapter_config.json` to
     #[arg(long, value_name = "DIR")]
-    peft: PathBuf,
-    /// Also write inputs of T5, and what it answers with its adapters, to compare PEFT with
-    #[arg(long, value_name = "FILE.safetensors")]
-    probe: Option<PathBuf>,
+    peft: Option<PathBuf>,
 }
 
 impl Export {
     fn run(self) -> Result<ExitCode> {
         let run = RunDirectory::open(&self.run)?;
         let experiment = experiment::load(&run.experiment(), &[])?;
-        let count = peft::export(&run, &experiment, &self.peft)?;
+        match (&self.form.model, &self.form.peft) {
+            (Some(folder), _) => export_model(&run, &experiment, folder),
+            (None, Some(folder)) => self.export_adapters(&run, &experiment, folder),
+            // One of them is required.
+            (None, None) => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    fn export_adapters(
+        &self,
+        run: &RunDirectory,
+        experiment: &Experiment,
+        folder: &Path,
+    ) -> Result<ExitCode> {
+        let count = peft::export(run, experiment, folder)?;
         if let Some(path) = &self.probe {
             let device = backend::device("cpu")?;
             let tokenizer = Tokenizer::from_file(run.tokenizer())?;
-            let model = run_weights::load(&run, &experiment, &tokenizer, &device)?;
+            let model = run_weights::load(run, experiment, &tokenizer, &device)?;
             peft::probe(&model, path)?;
         }
-        say(format_args!("Wrote {count} matrices of adapters to {}", self.peft.display()));
+        say(format_args!("Wrote {count} matrices of adapters to {}", folder.display()));
         say("They are those of T5 alone: what else was trained stays in the run.");
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn export_model(run: &RunDirectory, experiment: &Experiment, folder: &Path) -> Result<ExitCode> {
+    let exported = export::export(run, experiment, folder)?;
+    let mib = exported.bytes as f64 / f64::from(1 << 20);
+    say(format_args!("Wrote {mib:.1} MiB to {}", folder.display()));
+    for path in &exported.shortened {
+        say(format_args!("note: experiment.toml has only the name of {path}"));
+    }
+    Ok(ExitCode::SUCCESS)
 }

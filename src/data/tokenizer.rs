@@ -200,7 +200,7 @@ impl Tokenizer {
     }
 
     /// How an id is spelled; ids that no piece has (a model's table may be larger) are unknown.
-    fn piece(&self, id: i64) -> String {
+    pub fn piece(&self, id: i64) -> String {
         u32::try_from(id)
             .ok()
             .and_then(|id| self.inner.id_to_token(id))

@@ -139,6 +139,8 @@ fn item(name: &str, split: &str, caption: &str, width: u32, height: u32) -> Gall
                 description: Description {
                     region: BoundingBox::new(*x0, *y0, *x1, *y1),
                     caption: format!("a {color} square"),
+                    words: vec![],
+                    tokens: vec![],
                     token_log_probs: vec![],
                     score: -0.3,
                 },
@@ -148,11 +150,10 @@ fn item(name: &str, split: &str, caption: &str, width: u32, height: u32) -> Gall
         locations: SQUARES
             .iter()
             .map(|(_, [x0, y0, x1, y1], color)| Located {
-                location: Location {
-                    expression: format!("the {color} square"),
-                    bounds: BoundingBox::new(x0 - 0.04, y0 + 0.03, x1 + 0.02, y1 + 0.06),
-                    mask: None,
-                },
+                location: Location::new(
+                    format!("the {color} square"),
+                    BoundingBox::new(x0 - 0.04, y0 + 0.03, x1 + 0.02, y1 + 0.06),
+                ),
                 reference: Some(BoundingBox::new(*x0, *y0, *x1, *y1)),
             })
             .collect(),
@@ -165,8 +166,11 @@ fn detected() -> Detected {
     let bounds = |[x0, y0, x1, y1]: [f32; 4]| BoundingBox::new(x0, y0, x1, y1);
     let square = |(i, (_, corners, color)): (usize, &([u8; 3], [f32; 4], &str))| Detection {
         bounds: bounds(*corners).translate(0.02, -0.01),
+        point: bounds(*corners).translate(0.02, -0.01).center(),
         score: 0.9 - 0.2 * i as f32,
         caption: format!("a {color} square"),
+        words: vec![],
+        tokens: vec![],
         log_prob: -0.2,
     };
     let annotated = SQUARES
@@ -193,9 +197,15 @@ fn narration(caption: &str) -> Narration {
         let [x0, y0, x1, y1] = square.1;
         let off = if i + 1 == texts.len() { 0.5 } else { 0.0 };
         let bounds = BoundingBox::new(x0, y0, x1, y1).translate(wander + off, -wander * 1.7);
-        words.push(LocatedWord { text: (*text).into(), bounds, log_prob: -0.05 * (i % 9) as f32 });
+        words.push(LocatedWord::new((*text).into(), bounds, -0.05 * (i % 9) as f32));
     }
-    Narration { caption: caption.into(), words, token_log_probs: vec![], score: -0.2 }
+    Narration {
+        caption: caption.into(),
+        words,
+        tokens: vec![],
+        token_log_probs: vec![],
+        score: -0.2,
+    }
 }
 
 fn picture(width: u32, height: u32) -> RgbImage {

@@ -26,18 +26,26 @@ pub(super) fn gallery(items: &[GalleryItem]) -> Result<Markup> {
             h2 { "Where the words are" }
             @if items.is_empty() { p.quiet { "No held-out images were kept for this page." } }
             @else {
-                p.quiet {
-                    "Point at a word, or reach it with the Tab and arrow keys, to see the box and the "
-                    "point that the model gave it; point at the picture to find the word. Colours "
-                    "run from the first word to the last."
-                }
+                (hint())
                 @for item in &items { (item) }
             }
         }
     })
 }
 
-fn item(item: &GalleryItem) -> Result<Markup> {
+/// How the items are used.
+pub(super) fn hint() -> Markup {
+    html! {
+        p.quiet {
+            "Point at a word, or reach it with the Tab and arrow keys, to see the box and the "
+            "point that the model gave it; point at the picture to find the word. Colours "
+            "run from the first word to the last."
+        }
+    }
+}
+
+/// An image with what was said about it.
+pub(super) fn item(item: &GalleryItem) -> Result<Markup> {
     Ok(html! {
         article.item {
             h3 { (printable(&item.name)) " " small { (printable(&item.split)) } }

@@ -15,6 +15,7 @@ use crate::metrics::score::Evaluation;
 use crate::tasks::{Description, Detection, Location, Narration};
 use crate::training::record::Record;
 
+pub mod answers;
 mod axis;
 mod canvas;
 mod chart;

@@ -2,6 +2,7 @@
 //!
 //! A picture is one drawing, either written as SVG or rasterised from it, so both agree.
 
+mod answers;
 mod detections;
 mod places;
 
@@ -12,6 +13,7 @@ use image::{Rgb, RgbImage};
 use maud::{Markup, PreEscaped, html};
 use resvg::{tiny_skia, usvg};
 
+pub use answers::answer;
 pub use detections::{detections, detections_svg};
 pub use places::description_of;
 
@@ -161,7 +163,8 @@ fn trace(canvas: &Canvas, bounds: &[BoundingBox]) -> Markup {
 }
 
 /// The image, what is drawn over it, and the words below.
-struct Drawing {
+#[derive(Debug)]
+pub struct Drawing {
     image: RgbImage,
     width: u32,
     height: u32,
@@ -192,8 +195,11 @@ impl Drawing {
         Ok(Self { width, height: image.height() + panel, image, marks })
     }
 
-    /// The drawing as a file of its own.
-    fn svg(&self) -> Result<String> {
+    /// The drawing as an SVG file of its own.
+    ///
+    /// # Errors
+    /// [`Error::Compute`] where the image cannot be encoded.
+    pub fn svg(&self) -> Result<String> {
         Ok(self.document(html! {
             rect width="100%" height="100%" fill=(PANEL) {}
             image width=(self.image.width()) height=(self.image.height())
@@ -213,7 +219,10 @@ impl Drawing {
     }
 
     /// The drawing as pixels. The image is copied pixel by pixel, the rest drawn over it.
-    fn rasterize(&self) -> Result<RgbImage> {
+    ///
+    /// # Errors
+    /// [`Error::Compute`] where it cannot be drawn.
+    pub fn rasterize(&self) -> Result<RgbImage> {
         let mut page = RgbImage::from_pixel(self.width, self.height, PANEL.rgb());
         imageops::replace(&mut page, &self.image, 0, 0);
         let options = usvg::Options { fontdb: Arc::clone(&FONTS), ..usvg::Options::default() };

@@ -2,6 +2,7 @@
 
 use super::predictor::{EncodedImages, Predictor, TaskSettings};
 use super::prompt::{Prompt, ROWS_AT_ONCE, check_one_list_per_image, rows_from};
+use super::writing::WrittenText;
 use super::{Description, Place};
 use crate::data::sample::Task;
 use crate::error::{Error, Result};
@@ -11,6 +12,19 @@ use crate::model::prompt::adapter::PromptScope;
 impl Predictor {
     /// A caption of each region; regions are normalised to their image, one list per image. A caption
     /// that would be longer than the run's may be is cut.
+    ///
+    /// ```no_run
+    /// # fn main() -> pixelllm::Result<()> {
+    /// use pixelllm::geometry::BoundingBox;
+    /// use pixelllm::{backend, tasks::Predictor};
+    ///
+    /// let predictor = Predictor::open("data/models/shapes", &backend::device("cpu")?)?;
+    /// let images = predictor.encode_files(&["photo.jpg"])?;
+    /// let left_half = BoundingBox::new(0.0, 0.0, 0.5, 1.0);
+    /// println!("{}", predictor.describe(&images, &[vec![left_half]])?[0][0].caption);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Usage`] where the model was not taught to describe, a region has no area or lies
@@ -47,36 +61,56 @@ impl Predictor {
         places: &[Vec<Place>],
         settings: &TaskSettings,
     ) -> Result<Vec<Vec<Description>>> {
-        let mut descriptions = vec![Vec::new(); places.len()];
-        let end = self.tokenizer.vocabulary().end;
+        let written = self.write_about(images, places, settings)?;
+        let of_image = |(places, written): (&Vec<Place>, Vec<Vec<WrittenText>>)| {
+            let best = written.iter().filter_map(|texts| texts.last());
+            places.iter().zip(best).map(|(place, text)| self.description(place, text)).collect()
+        };
+        Ok(places.iter().zip(written).map(of_image).collect())
+    }
+
+    /// Per image and place, every text that decoding ends with, the best last.
+    pub(super) fn write_about(
+        &self,
+        images: &EncodedImages,
+        places: &[Vec<Place>],
+        settings: &TaskSettings,
+    ) -> Result<Vec<Vec<Vec<WrittenText>>>> {
+        let mut written = vec![Vec::new(); places.len()];
         let most = places.iter().map(Vec::len).max().unwrap_or(0);
+        let max_tokens = self.max_text_tokens(settings);
         for start in (0..most).step_by(ROWS_AT_ONCE) {
             let chunk = rows_from(places, start);
             let num_rows = chunk.iter().map(|places| places.len()).max().unwrap_or(0);
-            let prompts: Result<Vec<Vec<Prompt>>> = chunk
-                .iter()
-                .map(|places| {
-                    places.iter().map(|place| self.prompt(place.clone(), "", settings)).collect()
-                })
-                .collect();
-            let state = self.begin(images, &prompts?, PromptScope::Region, num_rows);
-            let (texts, _) = self.write(state, self.max_text_tokens(settings));
-            let images = chunk.into_iter().zip(texts.chunks(num_rows.max(1)));
-            for ((places, texts), descriptions) in images.zip(&mut descriptions) {
-                let described = places.iter().zip(texts).map(|(place, text)| {
-                    let (_, caption) = self.words(text);
-                    let token_log_probs = text.token_log_probs(end);
-                    let region = place.bounds();
-                    Description { region, caption, token_log_probs, score: text.score }
-                });
-                descriptions.extend(described);
+            let prompt = |place: &Place| self.prompt(place.clone(), "", settings);
+            let prompts = chunk.iter().map(|places| places.iter().map(prompt).collect());
+            let prompts = prompts.collect::<Result<Vec<Vec<Prompt>>>>()?;
+            let captions =
+                self.caption(images, &prompts, PromptScope::Region, num_rows, max_tokens);
+            let texts = captions.texts.chunks(num_rows.max(1));
+            for ((places, texts), written) in chunk.into_iter().zip(texts).zip(&mut written) {
+                // Fillers are left out.
+                written.extend(texts.iter().take(places.len()).cloned());
             }
         }
-        Ok(descriptions)
+        Ok(written)
+    }
+
+    /// What the model wrote about a place.
+    pub(super) fn description(&self, place: &Place, text: &WrittenText) -> Description {
+        let (words, caption) = self.written_words(text);
+        Description {
+            region: place.bounds(),
+            caption,
+            words,
+            tokens: text.tokens(&self.tokenizer),
+            token_log_probs: text.token_log_probs(self.tokenizer.vocabulary().end),
+            score: text.score,
+        }
     }
 }
 
-fn check_place(place: &Place) -> Result<()> {
+pub(super) fn check_place(place: &Place) -> Result<()> {
     let (meant, others) = match place {
         Place::Box(region) => return check_region(region),
         Place::Points { positive, negative } => (positive, &negative[..]),

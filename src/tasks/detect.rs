@@ -2,11 +2,17 @@
 //! `spec/inference.md` §2.4).
 
 use super::predictor::{EncodedImages, Predictor, TaskSettings};
+use super::timing::Stage;
+use super::writing::WrittenText;
 use super::{Detection, Place};
 use crate::data::sample::Task;
 use crate::error::{Error, Result};
 use crate::geometry::BoundingBox;
 use crate::model::heads::boxes::nms;
+use crate::model::heads::boxes::rescoring::{Captioned, rescore};
+
+/// A box, normalised to its image, and its score.
+type Scored = (BoundingBox, f32);
 
 /// Which of the boxes that the model finds are kept and captioned.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,6 +39,19 @@ impl Predictor {
     /// images: once between the two stages, as suppression is done on the host, and once for what the
     /// second says.
     ///
+    /// ```no_run
+    /// # fn main() -> pixelllm::Result<()> {
+    /// use pixelllm::{backend, tasks::DetectionLimits, tasks::Predictor};
+    ///
+    /// let predictor = Predictor::open("runs/small-densecap", &backend::device("cpu")?)?;
+    /// let images = predictor.encode_files(&["photo.jpg"])?;
+    /// for one in &predictor.detect(&images, DetectionLimits::default())?[0] {
+    ///     println!("{:.2} {}", one.score, one.caption);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Usage`] where the model was not taught to detect or has no box decoder.
     pub fn detect(
@@ -50,8 +69,10 @@ impl Predictor {
         limits: DetectionLimits,
         settings: &TaskSettings,
     ) -> Result<Vec<Vec<Detection>>> {
-        let found = self.model.detect(&images.features).ok_or_else(no_decoder)?;
-        let boxes: Vec<Vec<(BoundingBox, f32)>> = found
+        let found = self.timed(&images.recorder, Stage::Heads, || {
+            self.model.detect(&images.features).ok_or_else(no_decoder)
+        })?;
+        let boxes: Vec<Vec<Scored>> = found
             .iter()
             .zip(&images.sizes)
             .map(|(found, size)| {
@@ -59,21 +80,55 @@ impl Predictor {
                 sure.take(limits.count).collect()
             })
             .collect();
-        let regions: Vec<Vec<Place>> = boxes
-            .iter()
-            .map(|boxes| boxes.iter().map(|(bounds, _)| Place::Box(*bounds)).collect())
-            .collect();
-        let captions = self.describe_as(images, &regions, settings)?;
-        let of_image = |(boxes, captions): (Vec<(BoundingBox, f32)>, Vec<super::Description>)| {
-            let detection = |((bounds, score), description): (_, super::Description)| Detection {
-                bounds,
-                score,
-                caption: description.caption,
-                log_prob: description.score,
-            };
-            boxes.into_iter().zip(captions).map(detection).collect()
+        let place = |(bounds, _): &Scored| Place::Box(*bounds);
+        let regions: Vec<Vec<Place>> =
+            boxes.iter().map(|boxes| boxes.iter().map(place).collect()).collect();
+        let written = self.write_about(images, &regions, settings)?;
+        let of_image = |(boxes, written): (Vec<Scored>, Vec<Vec<WrittenText>>)| {
+            let ranked = self.ranked(&boxes, &written);
+            let detection = |(at, text): (Scored, &WrittenText)| self.detection(at, text);
+            ranked.into_iter().map(detection).collect()
         };
-        Ok(boxes.into_iter().zip(captions).map(of_image).collect())
+        Ok(boxes.into_iter().zip(written).map(of_image).collect())
+    }
+
+    /// Boxes with one of the texts that were written about each: the best, or with rescoring as many as
+    /// there are boxes, of all boxes and texts those of the highest score.
+    fn ranked<'a>(
+        &self,
+        boxes: &[Scored],
+        written: &'a [Vec<WrittenText>],
+    ) -> Vec<(Scored, &'a WrittenText)> {
+        if !self.rescoring {
+            let best = written.iter().filter_map(|texts| texts.last());
+            return boxes.iter().copied().zip(best).collect();
+        }
+        let scores: Vec<f32> = boxes.iter().map(|(_, score)| *score).collect();
+        let of_box = |texts: &Vec<WrittenText>| texts.iter().map(|text| text.score).collect();
+        let captions: Vec<Vec<f32>> = written.iter().map(of_box).collect();
+        let ranked = rescore(&scores, &captions, boxes.len());
+        let of_pair = |one: Captioned| {
+            let (bounds, _) = boxes.get(one.bounding_box)?;
+            let text = written.get(one.bounding_box)?.get(one.caption)?;
+            Some(((*bounds, one.score), text))
+        };
+        let mut ranked: Vec<_> = ranked.into_iter().filter_map(of_pair).collect();
+        // With a single text each, boxes are left in their order there.
+        ranked.sort_by(|((_, a), _), ((_, b), _)| b.total_cmp(a));
+        ranked
+    }
+
+    fn detection(&self, (bounds, score): Scored, text: &WrittenText) -> Detection {
+        let (words, caption) = self.written_words(text);
+        Detection {
+            bounds,
+            point: bounds.center(),
+            score,
+            caption,
+            words,
+            tokens: text.tokens(&self.tokenizer),
+            log_prob: text.score,
+        }
     }
 }
 
@@ -100,6 +155,8 @@ fn no_decoder() -> Error {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::model::language::beam::BeamConfig;
+    use crate::model::language::decoding::Decoding;
     use crate::tasks::testing;
 
     #[test]
@@ -121,6 +178,30 @@ mod tests {
             let alone = predictor.describe_as(&images, &regions, settings).unwrap();
             assert_eq!(alone[image][0].caption, found[0].caption);
         }
+    }
+
+    #[test]
+    fn rescoring_ranks_boxes_with_what_is_written_about_them() {
+        let rescored = testing::detector().unwrap().with_rescoring(true);
+        let images = testing::images(&rescored).unwrap();
+        let found = rescored.detect(&images, DetectionLimits::default()).unwrap();
+        let plain = rescored.with_rescoring(false);
+        let before = plain.detect(&images, DetectionLimits::default()).unwrap();
+        for (found, before) in found.iter().zip(&before) {
+            assert_eq!(found.len(), before.len());
+            assert!(found.windows(2).all(|pair| pair[0].score >= pair[1].score));
+            for one in found {
+                let of_box = before.iter().find(|other| other.bounds == one.bounds).unwrap();
+                let expected = (of_box.score * of_box.log_prob.exp()).sqrt();
+                assert!((one.score - expected).abs() < 1e-6, "{} {expected}", one.score);
+            }
+        }
+        // With several texts for each box, the surest pairs are kept.
+        let beams = BeamConfig { beams: 2, ..BeamConfig::default() };
+        let several = plain.with_rescoring(true).with_decoding(Decoding::Beams(beams));
+        let found = several.detect(&images, DetectionLimits::default()).unwrap();
+        assert_eq!(found[0].len(), before[0].len());
+        assert!(found[0].windows(2).all(|pair| pair[0].score >= pair[1].score));
     }
 
     #[test]

@@ -128,6 +128,9 @@ trait TaskEvaluation {
     fn finish(&self, table: &mut Table);
 }
 
+/// The name of a metric, and where it is among scores.
+type Part<T> = (&'static str, fn(&T) -> f64);
+
 /// The scores of one task on one split.
 #[derive(Default)]
 struct Table {
@@ -153,7 +156,7 @@ impl Table {
         scores: &T,
         baseline: Option<&T>,
         n: usize,
-        parts: &[(&str, fn(&T) -> f64)],
+        parts: &[Part<T>],
     ) {
         for (metric, of) in parts {
             self.add(metric, of(scores), baseline.map(of), n);

@@ -4,6 +4,7 @@ use super::Location;
 use super::predictor::{EncodedImages, Predictor, TaskSettings};
 use super::prompt::{Prompt, ROWS_AT_ONCE, check_one_list_per_image, rows_from};
 use super::segment::CoarseMask;
+use super::timing::Stage;
 use crate::data::sample::Task;
 use crate::error::{Error, Result};
 use crate::geometry::BoundingBox;
@@ -29,6 +30,18 @@ pub(super) struct Found {
 impl Predictor {
     /// The box that each expression is about, one list per image. An expression that is longer than
     /// the run's may be is cut, and answered by the last word that is left.
+    ///
+    /// ```no_run
+    /// # fn main() -> pixelllm::Result<()> {
+    /// use pixelllm::{backend, tasks::Predictor};
+    ///
+    /// let predictor = Predictor::open("data/models/shapes", &backend::device("cpu")?)?;
+    /// let images = predictor.encode_files(&["photo.jpg"])?;
+    /// let found = predictor.locate(&images, &[vec!["the red circle".into()]])?;
+    /// println!("{:?}", found[0][0].bounds);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Usage`] where the model was not taught to locate, an expression has no words, or
@@ -115,8 +128,9 @@ impl Predictor {
         };
         let read = self.read(images, &prompts?, PromptScope::Image, &texts, min_length);
         let [batch, num_rows, length, width] = read.features.dims();
-        let corners =
-            self.corners(read.features.clone().reshape([batch * num_rows, length, width]));
+        let corners = self.timed(&images.recorder, Stage::Heads, || {
+            self.corners(read.features.clone().reshape([batch * num_rows, length, width]))
+        });
         let bounds: Vec<Vec<BoundingBox>> = corners
             .chunks(num_rows)
             .zip(&answers)
@@ -127,13 +141,15 @@ impl Predictor {
             .collect();
         let mut masks = match what {
             Find::Boxes => None,
-            Find::BoxesAndMasks => self.masks_of(images, &bounds, read),
+            Find::BoxesAndMasks => {
+                self.timed(&images.recorder, Stage::Masks, || self.masks_of(images, &bounds, read))
+            }
         };
         let of_image = |(image, (expressions, bounds)): (usize, (&&[String], Vec<BoundingBox>))| {
             let masks = masks.as_mut().and_then(|masks| masks.get_mut(image));
             let mut masks = masks.map(std::mem::take).unwrap_or_default().into_iter();
             let found = expressions.iter().zip(bounds).map(|(expression, bounds)| Found {
-                location: Location { expression: expression.clone(), bounds, mask: None },
+                location: Location::new(expression.clone(), bounds),
                 mask: masks.next(),
             });
             found.collect()

@@ -12,6 +12,19 @@ use crate::model::prompt::adapter::PromptScope;
 impl Predictor {
     /// A caption of each image. One that would be longer than the run's narratives may be is cut.
     ///
+    /// ```no_run
+    /// # fn main() -> pixelllm::Result<()> {
+    /// use pixelllm::{backend, tasks::Predictor};
+    ///
+    /// let predictor = Predictor::open("data/models/shapes", &backend::device("cpu")?)?;
+    /// let images = predictor.encode_files(&["photo.jpg"])?;
+    /// for word in &predictor.narrate(&images)?[0].words {
+    ///     println!("{} at {:?}", word.text, word.bounds);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Usage`](crate::Error::Usage) where the model was not taught to narrate.
     pub fn narrate(&self, images: &EncodedImages) -> Result<Vec<Narration>> {
@@ -24,13 +37,12 @@ impl Predictor {
         images: &EncodedImages,
         settings: &TaskSettings,
     ) -> Result<Vec<Narration>> {
-        let state =
-            self.begin(images, &self.whole_images(images, settings)?, PromptScope::Image, 1);
-        let (texts, features) = self.write(state, self.max_text_tokens(settings));
-        let corners = self.corners(features);
-        Ok(texts
-            .iter()
-            .zip(&corners)
+        let prompts = self.whole_images(images, settings)?;
+        let most = self.max_text_tokens(settings);
+        let captions = self.caption(images, &prompts, PromptScope::Image, 1, most);
+        Ok(captions
+            .best()
+            .zip(&captions.corners)
             .map(|(text, corners)| self.narration(text, corners))
             .collect())
     }
@@ -57,7 +69,7 @@ impl Predictor {
         Ok(traces)
     }
 
-    fn whole_images(
+    pub(super) fn whole_images(
         &self,
         images: &EncodedImages,
         settings: &TaskSettings,
@@ -66,21 +78,18 @@ impl Predictor {
         Ok(vec![vec![prompt]; images.len()])
     }
 
-    fn narration(&self, text: &WrittenText, corners: &[Corners]) -> Narration {
+    pub(super) fn narration(&self, text: &WrittenText, corners: &[Corners]) -> Narration {
         let (words, caption) = self.words(text);
         let words = words.into_iter().map(|word| {
-            let pieces = word.token_range;
-            LocatedWord {
-                text: word.text,
-                bounds: mean_box(corners.get(pieces.clone()).unwrap_or_default()),
-                log_prob: text.log_probs.get(pieces).unwrap_or_default().iter().sum(),
-            }
+            let log_prob = text.log_prob_of(&word);
+            let pieces = corners.get(word.token_range).unwrap_or_default();
+            LocatedWord::new(word.text, mean_box(pieces), log_prob)
         });
-        let end = self.tokenizer.vocabulary().end;
         Narration {
             caption,
             words: words.collect(),
-            token_log_probs: text.token_log_probs(end),
+            tokens: text.tokens(&self.tokenizer),
+            token_log_probs: text.token_log_probs(self.tokenizer.vocabulary().end),
             score: text.score,
         }
     }
@@ -88,7 +97,7 @@ impl Predictor {
 
 /// Where a word is: the mean of its pieces' boxes, corners sorted. In training every piece has the
 /// place of its word as target, so each box is a guess at the same one; their hull would only grow.
-fn mean_box(pieces: &[Corners]) -> BoundingBox {
+pub(super) fn mean_box(pieces: &[Corners]) -> BoundingBox {
     let share = 1.0 / pieces.len() as f32;
     let boxes = pieces.iter().map(|[first, second]| BoundingBox::around(*first, *second));
     boxes.fold(BoundingBox::new(0.0, 0.0, 0.0, 0.0), |mean, bounds| {
@@ -109,7 +118,7 @@ mod tests {
 
     use super::*;
     use crate::geometry::Point;
-    use crate::model::language::beam::BeamConfig;
+    use crate::model::language::beam::{BeamConfig, beam_search};
     use crate::model::language::decoding::Decoding;
     use crate::model::language::sampling::SampleConfig;
     use crate::tasks::testing;
@@ -162,8 +171,8 @@ mod tests {
         let images = testing::images(&predictor).unwrap();
         let settings = predictor.settings(Task::Narrate).unwrap();
         let prompts = predictor.whole_images(&images, settings).unwrap();
-        let (texts, features) =
-            predictor.write(predictor.begin(&images, &prompts, PromptScope::Image, 1), 10);
+        let captions = predictor.caption(&images, &prompts, PromptScope::Image, 1, 10);
+        let texts: Vec<_> = captions.best().cloned().collect();
         let vocabulary = predictor.tokenizer.vocabulary();
         for (image, text) in texts.iter().enumerate() {
             assert_eq!(text.ids.len(), 10);
@@ -184,7 +193,7 @@ mod tests {
         // The points on the way are those of the finished texts.
         let finished: Vec<_> = texts.iter().map(|text| vec![text.ids.clone()]).collect();
         let traces = predictor.trace_as(&images, &finished, settings).unwrap();
-        for (on_the_way, whole) in predictor.corners(features).iter().zip(traces) {
+        for (on_the_way, whole) in captions.corners.iter().zip(traces) {
             for (a, b) in on_the_way.iter().flatten().zip(whole[0].iter().flatten()) {
                 assert!((a.x - b.x).abs() < 1e-5 && (a.y - b.y).abs() < 1e-5, "{a:?} {b:?}");
             }
@@ -195,7 +204,7 @@ mod tests {
     fn narrations_by_beams_are_what_the_verified_decoder_writes() {
         let predictor = testing::predictor().unwrap();
         let beams = BeamConfig { beams: 3, ..BeamConfig::default() };
-        let predictor = predictor.with_decoding(Decoding::Beams(beams));
+        let predictor = predictor.with_decoding(Decoding::Beams(beams.clone()));
         let images = testing::images(&predictor).unwrap();
         let narrations = predictor.narrate(&images).unwrap();
 
@@ -207,9 +216,13 @@ mod tests {
             boxes.reshape([2, 1, 4]),
             PromptScope::Image,
         );
-        let (texts, scores) = predictor.model.write(visual, None, 10, &predictor.decoding).best();
-        let ids: Vec<i64> = texts.into_data().iter::<i64>().collect();
-        let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
+        let [batch, rows, tokens, width] = visual.dims();
+        let language = predictor.model.language();
+        let visual = visual.reshape([batch * rows, tokens, width]);
+        let state = language.begin_projected(visual, None);
+        let found = beam_search(language, state, 10, &beams);
+        let ids: Vec<i64> = found.tokens.narrow(1, 2, 1).into_data().iter::<i64>().collect();
+        let scores: Vec<f32> = found.scores.narrow(1, 2, 1).into_data().iter::<f32>().collect();
         let settings = predictor.settings(Task::Narrate).unwrap();
         for (image, narration) in narrations.iter().enumerate() {
             let ids = &ids[image * 10..(image + 1) * 10];

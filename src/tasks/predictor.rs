@@ -5,12 +5,7 @@
 //!
 //! ```no_run
 //! # fn show(predictor: &pixelllm::tasks::predictor::Predictor) -> pixelllm::Result<()> {
-//! use std::path::Path;
-//!
-//! use pixelllm::data::transform::load_canvas;
-//!
-//! let canvas = load_canvas(Path::new("photo.jpg"), predictor.canvas_px())?;
-//! let images = predictor.encode(&[canvas])?;
+//! let images = predictor.encode_files(&["photo.jpg"])?;
 //! let narrations = predictor.narrate(&images)?;
 //! let locations = predictor.locate(&images, &[vec!["the red circle".to_string()]])?;
 //! # Ok(())
@@ -22,6 +17,7 @@ use std::collections::BTreeMap;
 use burn::module::Module;
 use burn::tensor::Device;
 
+use super::timing::{Recorder, Stage};
 use crate::data::batch::{padding_mask, tensor};
 use crate::data::sample::Task;
 use crate::data::source::{SourceConfig, TEXT_PLACEHOLDER};
@@ -67,6 +63,8 @@ pub struct Predictor {
     pub(super) tokenizer: Tokenizer,
     settings: BTreeMap<Task, TaskSettings>,
     pub(super) decoding: Decoding,
+    /// Whether *detect* ranks boxes with their captions, too.
+    pub(super) rescoring: bool,
 }
 
 /// Images that the model has looked at: `B` of them.
@@ -75,6 +73,7 @@ pub struct EncodedImages {
     pub(super) features: VisionFeatures,
     /// Un-padded width and height of each on the canvas, in pixels.
     pub(super) sizes: Vec<[f32; 2]>,
+    pub(super) recorder: Recorder,
 }
 
 impl EncodedImages {
@@ -100,12 +99,20 @@ impl Predictor {
             settings.entry(source.task).or_insert_with(|| TaskSettings::from(source));
         }
         let model = model.valid().merge_adapters();
-        Self { model, tokenizer, settings, decoding: Decoding::Greedy }
+        Self { model, tokenizer, settings, decoding: Decoding::Greedy, rescoring: false }
     }
 
     /// The same, which finds texts another way.
     pub fn with_decoding(self, decoding: Decoding) -> Self {
         Self { decoding, ..self }
+    }
+
+    /// The same, in which *detect* ranks boxes with what is written about them, too: the score of a box
+    /// becomes `√(score · exp(log-probability of its caption))` (`spec/inference.md` §3). The published
+    /// models of dense captioning do without. With a beam search, a box may come several times, with
+    /// several captions.
+    pub fn with_rescoring(self, rescoring: bool) -> Self {
+        Self { rescoring, ..self }
     }
 
     /// The tasks that the model was taught.
@@ -147,14 +154,17 @@ impl Predictor {
         let device = self.device();
         let sizes: Vec<_> =
             images.iter().map(|canvas| [canvas.width as f32, canvas.height as f32]).collect();
-        let pixels = images.iter().flat_map(Canvas::planes).collect();
-        let pixels = tensor(pixels, [images.len(), 3, side, side], &device);
-        let features = self.model.encode(pixels, padding_mask(sizes.as_flattened(), side, &device));
-        Ok(EncodedImages { features, sizes })
+        let recorder = Recorder::new(images.len());
+        let features = self.timed(&recorder, Stage::Vision, || {
+            let pixels = images.iter().flat_map(Canvas::planes).collect();
+            let pixels = tensor(pixels, [images.len(), 3, side, side], &device);
+            self.model.encode(pixels, padding_mask(sizes.as_flattened(), side, &device))
+        });
+        Ok(EncodedImages { features, sizes, recorder })
     }
 
     /// Where the model is.
-    pub(super) fn device(&self) -> Device {
+    pub fn device(&self) -> Device {
         self.model.language().device()
     }
 

@@ -6,6 +6,7 @@ use burn::tensor::{Int, Tensor};
 use super::Place;
 use super::places::PromptPlaces;
 use super::predictor::{EncodedImages, Predictor, TaskSettings};
+use super::timing::Stage;
 use crate::data::batch::int_tensor;
 use crate::data::source::TEXT_PLACEHOLDER;
 use crate::error::{Error, Result};
@@ -20,11 +21,11 @@ pub(super) const ROWS_AT_ONCE: usize = 16;
 
 /// The two corners that a token was placed at, in the order in which the model said them; normalised
 /// to the image.
-pub(super) type Corners = [Point; 2];
+pub(crate) type Corners = [Point; 2];
 
 /// What comes before a text.
 #[derive(Debug, Clone)]
-pub(super) struct Prompt {
+pub(crate) struct Prompt {
     /// Where.
     pub(super) place: Place,
     /// Ids of the instruction; empty for none.
@@ -72,8 +73,10 @@ impl Predictor {
         scope: PromptScope,
         num_rows: usize,
     ) -> LanguageState {
-        let (places, context) = self.prompt_tensors(images, prompts);
-        self.model.begin(&images.features, places, scope, context, num_rows)
+        self.timed(&images.recorder, Stage::Prompt, || {
+            let (places, context) = self.prompt_tensors(images, prompts);
+            self.model.begin(&images.features, places, scope, context, num_rows)
+        })
     }
 
     /// The prompts as tensors: places in pixels of the canvas, and instructions `[B, M, C]`, where there
@@ -116,9 +119,14 @@ impl Predictor {
     ) -> ReadTexts {
         let num_rows = texts.iter().map(Vec::len).max().unwrap_or(0).max(1);
         let text = self.text_tensor(texts, num_rows, min_length);
-        let (places, context) = self.prompt_tensors(images, prompts);
-        let visual = self.model.visual_tokens(&images.features, places, scope);
-        let features = self.model.read_text(visual.clone(), context, text);
+        let recorder = &images.recorder;
+        let (visual, context) = self.timed(recorder, Stage::Prompt, || {
+            let (places, context) = self.prompt_tensors(images, prompts);
+            (self.model.visual_tokens(&images.features, places, scope), context)
+        });
+        let features = self.timed(recorder, Stage::Language, || {
+            self.model.read_text(visual.clone(), context, text)
+        });
         ReadTexts { visual, features }
     }
 

@@ -4,6 +4,7 @@
 use super::locate::{Find, Found};
 use super::predictor::{EncodedImages, Predictor, TaskSettings};
 use super::prompt::{ReadTexts, floats};
+use super::timing::Stage;
 use super::{LocatedMask, Location};
 use crate::data::batch::tensor;
 use crate::data::sample::Task;
@@ -101,7 +102,9 @@ impl Predictor {
         let of_image = |(found, &size): (Vec<Found>, _)| {
             found.into_iter().map(|found| with_mask(found, size)).collect()
         };
-        found.into_iter().zip(sizes).map(of_image).collect()
+        self.timed(&images.recorder, Stage::Masks, || {
+            found.into_iter().zip(sizes).map(of_image).collect()
+        })
     }
 
     /// Adds to texts that end with their last word what the mask branch has read in training: the end,

@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod console;
 pub mod detection;
 pub mod dry_run;
+pub mod export;
 pub mod features;
 pub mod fingerprint;
 pub mod frozen;

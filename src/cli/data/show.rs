@@ -164,25 +164,29 @@ impl Seen<'_> {
                 let word = |(&id, place): (&i64, &Option<BoundingBox>)| {
                     let text = self.tokenizer.decode(&[id]);
                     let bounds = place.unwrap_or(NOWHERE);
-                    (!text.is_empty()).then_some(LocatedWord { text, bounds, log_prob: 0.0 })
+                    (!text.is_empty()).then(|| LocatedWord::new(text, bounds, 0.0))
                 };
                 let words = ids.iter().zip(&places).filter_map(word).collect();
-                overlay::narration(
-                    canvas,
-                    &Narration { caption, words, token_log_probs: Vec::new(), score: 0.0 },
-                )
+                let (tokens, token_log_probs) = (Vec::new(), Vec::new());
+                let said = Narration { caption, words, tokens, token_log_probs, score: 0.0 };
+                overlay::narration(canvas, &said)
             }
             Task::Describe | Task::Detect => {
                 let region = self.prompt(row);
-                overlay::description(
-                    canvas,
-                    &Description { region, caption, token_log_probs: Vec::new(), score: 0.0 },
-                )
+                let said = Description {
+                    region,
+                    caption,
+                    words: Vec::new(),
+                    tokens: Vec::new(),
+                    token_log_probs: Vec::new(),
+                    score: 0.0,
+                };
+                overlay::description(canvas, &said)
             }
             Task::Locate => {
                 let bounds = places.iter().flatten().next_back().copied();
                 let bounds = bounds.unwrap_or(BoundingBox::UNIT);
-                let location = Location { expression: caption, bounds, mask: None };
+                let location = Location::new(caption, bounds);
                 overlay::location(canvas, &location, None)
             }
         }

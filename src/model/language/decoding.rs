@@ -54,6 +54,8 @@ pub struct Generated {
     /// Features of every token that was read, `[R, T, D]` with `T ≤ M`: at least up to the last word
     /// of each row. Texts are causal, so these are what reading the whole text at once would give.
     pub features: Tensor<3>,
+    /// Every text of a beam search, of which the last is this one; `None` of other methods.
+    pub beams: Option<Beams>,
 }
 
 /// Written texts `[B, N, L]`, filled up with ends, as texts to read: from the second end on, padding.
@@ -88,7 +90,7 @@ pub fn write(
 fn read_best(model: &LanguageModel, state: LanguageState, beams: Beams) -> Generated {
     let [rows, count, length] = beams.tokens.dims();
     let best = |length| [0..rows, count - 1..count, 0..length];
-    let tokens = beams.tokens.slice(best(length));
+    let tokens = beams.tokens.clone().slice(best(length));
     let vocabulary = model.vocabulary();
     let text = pad_behind_end(tokens.clone(), &vocabulary);
     let tokens = tokens.squeeze_dim::<2>(1);
@@ -99,8 +101,9 @@ fn read_best(model: &LanguageModel, state: LanguageState, beams: Beams) -> Gener
     Generated {
         features: model.read_text(state, text),
         tokens,
-        log_probs: beams.log_probs.slice(best(length)).squeeze_dim(1),
-        scores: beams.scores.narrow(1, count - 1, 1).squeeze_dim(1),
+        log_probs: beams.log_probs.clone().slice(best(length)).squeeze_dim(1),
+        scores: beams.scores.clone().narrow(1, count - 1, 1).squeeze_dim(1),
+        beams: Some(beams),
     }
 }
 
@@ -196,7 +199,7 @@ pub fn write_by(
     let words = tokens.clone().not_equal_elem(vocabulary.end).float().sum_dim(1) - 1.0;
     let scores = log_probs.clone().sum_dim(1) / words.clamp_min(1.0);
     let features = Tensor::cat(features, 1);
-    Generated { tokens, log_probs, scores: scores.squeeze_dim(1), features }
+    Generated { tokens, log_probs, scores: scores.squeeze_dim(1), features, beams: None }
 }
 
 #[cfg(test)]

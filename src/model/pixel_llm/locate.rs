@@ -101,7 +101,7 @@ mod tests {
     use crate::model::heads::masks::mask_adapter::MaskAdapterConfig;
     use crate::model::heads::masks::mask_decoder::MaskDecoderConfig;
     use crate::model::language::beam::BeamConfig;
-    use crate::model::language::decoding::Decoding;
+    use crate::model::language::decoding::{Decoding, write};
     use crate::model::pixel_llm::{PixelLlmConfig, PromptScope};
     use crate::model::testing::{VOCABULARY, tiny_config};
 
@@ -144,11 +144,11 @@ mod tests {
         let boxes = Tensor::<1>::from_data(boxes.as_slice(), &device).reshape([2, 3, 4]);
 
         let visual = model.visual_tokens(&features, boxes.clone(), PromptScope::Region);
+        let state = model.begin(&features, boxes.clone(), PromptScope::Region, None, 3);
         let beams = BeamConfig { beams: 2, ..BeamConfig::default() };
-        let written = model.write(visual.clone(), None, 6, &Decoding::Beams(beams));
-        assert_eq!(written.tokens.dims(), [2, 3, 2, 6]);
-        let (text, scores) = written.best();
-        assert_eq!(scores.dims(), [2, 3]);
+        let written = write(model.language(), state, 6, &Decoding::Beams(beams));
+        assert_eq!(written.tokens.dims(), [6, 6]);
+        let text = written.tokens.reshape([2, 3, 6]);
 
         let text = model.read_text(visual.clone(), None, text);
         let masks = model.masks(&features, boxes, visual, text).unwrap();

@@ -8,7 +8,6 @@
 //! | [`locate`] | points, boxes and masks out |
 
 pub mod locate;
-pub mod write;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};

@@ -9,6 +9,7 @@ use super::super::palette;
 use super::super::text::ColoredText;
 use super::{Drawing, PANEL, QUIET, outline, words_of};
 use crate::error::Result;
+use crate::geometry::BoundingBox;
 use crate::tasks::Detection;
 
 /// Height of a box's label, as a share of the picture's width (20 px of 512).
@@ -26,30 +27,36 @@ pub fn detections_svg(image: &RgbImage, found: &[Detection]) -> Result<String> {
     drawing(image, found)?.svg()
 }
 
-fn drawing(image: &RgbImage, found: &[Detection]) -> Result<Drawing> {
-    let count = found.len();
+pub(super) fn drawing(image: &RgbImage, found: &[Detection]) -> Result<Drawing> {
+    let line = |one: &Detection| (one.bounds, format!("{} {:.2}", one.caption, one.score));
+    numbered(image, &found.iter().map(line).collect::<Vec<_>>())
+}
+
+/// Boxes, normalised to the image, with a number each, and the lines that belong to them.
+pub(super) fn numbered(image: &RgbImage, boxes: &[(BoundingBox, String)]) -> Result<Drawing> {
+    let count = boxes.len();
     let mut words: Vec<ColoredText> = Vec::new();
-    for (index, one) in found.iter().enumerate() {
-        let line = format!("{} {} {:.2}", index + 1, one.caption, one.score);
+    for (index, (_, line)) in boxes.iter().enumerate() {
+        let line = format!("{} {line}", index + 1);
         words.extend(words_of(&line, palette::word(index, count)));
     }
-    if found.is_empty() {
+    if boxes.is_empty() {
         words = words_of("nothing was found", QUIET);
     }
     Drawing::new(image, &words, |canvas| {
         html! {
             // The surest last, so that nothing hides it.
-            @for (index, one) in found.iter().enumerate().rev() {
-                (outline(canvas, one.bounds, palette::word(index, count), None))
-                (label(canvas, one, index, count))
+            @for (index, (bounds, _)) in boxes.iter().enumerate().rev() {
+                (outline(canvas, *bounds, palette::word(index, count), None))
+                (label(canvas, *bounds, index, count))
             }
         }
     })
 }
 
 /// The number of a box, in its top left corner.
-fn label(canvas: &Canvas, one: &Detection, index: usize, count: usize) -> Markup {
-    let Some(bounds) = canvas.outline(one.bounds) else { return PreEscaped(String::new()) };
+fn label(canvas: &Canvas, bounds: BoundingBox, index: usize, count: usize) -> Markup {
+    let Some(bounds) = canvas.outline(bounds) else { return PreEscaped(String::new()) };
     let number = (index + 1).to_string();
     let height = (canvas.width * LABEL_SHARE).round().max(12.0);
     let width = (height * DIGIT_SHARE * (number.len() as f32 + 0.5)).round();
@@ -67,12 +74,19 @@ mod tests {
     use image::Rgb;
 
     use super::*;
-    use crate::geometry::BoundingBox;
 
     fn found(bounds: [f32; 4], caption: &str) -> Detection {
         let [x0, y0, x1, y1] = bounds;
         let bounds = BoundingBox::new(x0, y0, x1, y1);
-        Detection { bounds, score: 0.75, caption: caption.into(), log_prob: -0.5 }
+        Detection {
+            bounds,
+            point: bounds.center(),
+            score: 0.75,
+            caption: caption.into(),
+            words: Vec::new(),
+            tokens: Vec::new(),
+            log_prob: -0.5,
+        }
     }
 
     #[test]

@@ -15,8 +15,16 @@ pub fn description_of(
     description: &Description,
     place: &Place,
 ) -> Result<RgbImage> {
+    drawing(image, description, place)?.rasterize()
+}
+
+pub(super) fn drawing(
+    image: &RgbImage,
+    description: &Description,
+    place: &Place,
+) -> Result<Drawing> {
     let (positive, negative) = match place {
-        Place::Box(_) => return super::description(image, description),
+        Place::Box(_) => return super::description_drawing(image, description),
         Place::Points { positive, negative } => (positive, &negative[..]),
         Place::Trace(line) => (line, &[][..]),
     };
@@ -25,14 +33,13 @@ pub fn description_of(
     };
     let (positive, negative) = (at(positive), at(negative));
     let words = words_of(&description.caption, PLAIN);
-    let drawing = Drawing::new(image, &words, |canvas| match place {
+    Drawing::new(image, &words, |canvas| match place {
         Place::Trace(_) => trace(canvas, &positive),
         _ => html! {
             (dots(canvas, &positive, palette::ANSWER))
             (dots(canvas, &negative, palette::REFERENCE))
         },
-    })?;
-    drawing.rasterize()
+    })
 }
 
 /// The centres of boxes.
@@ -63,6 +70,8 @@ mod tests {
             let answer = Description {
                 region,
                 caption: "it".into(),
+                words: Vec::new(),
+                tokens: Vec::new(),
                 token_log_probs: Vec::new(),
                 score: 0.0,
             };

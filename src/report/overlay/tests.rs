@@ -8,14 +8,12 @@ fn grey(width: u32, height: u32) -> RgbImage {
 fn narrated(words: &[(&str, [f32; 4])]) -> Narration {
     let words: Vec<_> = words
         .iter()
-        .map(|(text, [x0, y0, x1, y1])| LocatedWord {
-            text: (*text).into(),
-            bounds: BoundingBox::new(*x0, *y0, *x1, *y1),
-            log_prob: -0.1,
+        .map(|(text, [x0, y0, x1, y1])| {
+            LocatedWord::new((*text).into(), BoundingBox::new(*x0, *y0, *x1, *y1), -0.1)
         })
         .collect();
     let caption = words.iter().map(|w| w.text.as_str()).collect::<Vec<_>>().join(" ");
-    Narration { caption, words, token_log_probs: vec![], score: -0.1 }
+    Narration { caption, words, tokens: vec![], token_log_probs: vec![], score: -0.1 }
 }
 
 #[test]
@@ -76,11 +74,7 @@ fn a_hundred_words_make_a_taller_panel_than_one() {
 
 #[test]
 fn the_annotated_box_is_dashed_and_the_answer_solid() {
-    let answer = Location {
-        expression: "the red square".into(),
-        bounds: BoundingBox::new(0.1, 0.1, 0.5, 0.5),
-        mask: None,
-    };
+    let answer = Location::new("the red square".into(), BoundingBox::new(0.1, 0.1, 0.5, 0.5));
     let reference = BoundingBox::new(0.3, 0.3, 0.9, 0.9);
     let drawn = location(&grey(512, 512), &answer, Some(reference)).unwrap();
     let along = |x: f32, color: Color| {
@@ -97,6 +91,8 @@ fn hostile_text_stays_text() {
     let hostile = Description {
         region: BoundingBox::UNIT,
         caption: "</text><script>alert('1')</script> & \"quotes\" \u{0}\u{b}".into(),
+        words: vec![],
+        tokens: vec![],
         token_log_probs: vec![],
         score: 0.0,
     };

@@ -146,7 +146,7 @@ mod tests {
             mask,
             ..Row::of_region("it", BoundingBox::new(0.25, 0.0, 0.75, 1.0))
         };
-        let location = Location { expression: "it".into(), bounds: BoundingBox::UNIT, mask: None };
+        let location = Location::new("it".into(), BoundingBox::UNIT);
         let found = CoarseMask::example(vec![-1.0, 1.0, 1.0, 1.0], 1, 4);
         let shown = masks.add(&location, Some(&found), &row(Some(reference))).unwrap().unwrap();
         assert_eq!(shown.segmentation, mask([o, x, x, x]).to_coco());

@@ -1,4 +1,5 @@
-//! Inference (`spec/inference.md` §1): boxes, texts, the box of a text's points, masks.
+//! Inference (`spec/inference.md` §1): boxes, texts, the box of a text's points, masks. Texts and the
+//! points of their tokens come from the code of the tasks: [`super::written`].
 
 use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
 
@@ -7,6 +8,7 @@ use super::super::boxes::{numbers, tensor_of};
 use super::super::compare::{Produced, Tolerance};
 use super::super::decoding::if_filled;
 use super::rows::Rows;
+use super::written::Written;
 use super::{Case, Images};
 use crate::error::Result;
 use crate::model::heads::boxes::nms::Detection;
@@ -14,7 +16,6 @@ use crate::model::heads::boxes::rescoring::{Captioned, rescore};
 use crate::model::language::beam::BeamConfig;
 use crate::model::language::decoding::{Decoding, pad_behind_end};
 use crate::model::pixel_llm::locate::box_of_points;
-use crate::model::pixel_llm::write::Written;
 use crate::model::places::{image_sizes, to_absolute};
 use crate::model::prompt::adapter::PromptScope;
 
@@ -131,10 +132,10 @@ impl Run {
         let context = rows.context.clone().map(|context| context.narrow(1, 0, count));
         let visual =
             case.model.visual_tokens(&images.features, prompts.clone(), PromptScope::Image);
-        let written = self.decoding(case).map(|decoding| {
-            let longest = case.settings.max_caption_length;
-            case.model.write(visual.clone(), context.clone(), longest, &decoding)
-        });
+        let written = self
+            .decoding(case)
+            .map(|decoding| Written::by_task(case, images, &prompts, context.as_ref(), decoding));
+        let written = written.transpose()?;
         let text = match &written {
             Some(written) => written.best().0,
             None => case.needed(rows.text.clone(), "`gt_text_tokens`")?,
@@ -232,6 +233,11 @@ impl Run {
         let features = case.model.read_text(found.visual.clone(), context, found.text.clone());
         let mut boxes = found.detections.as_ref().map(|found| boxes_of(found, case));
         if let Some(points) = case.model.points(features.clone()) {
+            let points = match &found.written {
+                // Of what was written, as the tasks place it on the way.
+                Some(written) => written.placed(points, &found.text, &settings.vocabulary()),
+                None => points,
+            };
             let points = to_absolute(points, image_sizes(images.padding_mask.clone()));
             let selected = self.selected(case, &found.text);
             if settings.use_points_as_det {

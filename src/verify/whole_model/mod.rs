@@ -6,11 +6,13 @@
 //! | [`rows`] | what is asked about images: prompts, texts, and where they are |
 //! | [`training`] | losses and gradients |
 //! | [`inference`] | texts, points, boxes and masks |
+//! | [`written`] | texts and their points from the code of the tasks |
 
 mod inference;
 mod rows;
 mod settings;
 mod training;
+mod written;
 
 use std::collections::BTreeSet;
 
