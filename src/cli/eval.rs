@@ -27,10 +27,16 @@ impl Eval {
             experiment: &loaded.experiment,
             predictor: &loaded.predictor,
             train: &train,
-            command: format!("pixelllm eval {}", self.run.run.display()),
+            command: self.command(),
             num_parameters: loaded.num_parameters,
+            step: loaded.step,
         };
         measured.evaluate_and_report()?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn command(&self) -> String {
+        let checkpoint = self.run.checkpoint.map(|wanted| format!(" --checkpoint {wanted}"));
+        format!("pixelllm eval {}{}", self.run.run.display(), checkpoint.unwrap_or_default())
     }
 }

@@ -10,8 +10,10 @@ use crate::error::Result;
 use crate::experiment::{self, Experiment};
 use crate::tasks::predictor::Predictor;
 use crate::training::parameters::{count_parameters, total};
+use crate::training::record::{self, Record};
 use crate::training::run_directory::RunDirectory;
 use crate::training::{sources, weights};
+use crate::training::checkpoint_state::{self, Wanted};
 
 /// Which run, and where to compute.
 #[derive(Debug, Args)]
@@ -22,6 +24,10 @@ pub(super) struct RunArguments {
     /// Where to compute: cpu, wgpu, cuda or cuda:1 [default: the device of the run]
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
+    /// Whose weights: best, last, or the checkpoint after so many steps [default: the weights at the end
+    /// of training]
+    #[arg(long, value_name = "best|last|STEP")]
+    pub(super) checkpoint: Option<Wanted>,
 }
 
 /// A finished run, ready to answer.
@@ -30,6 +36,8 @@ pub(super) struct LoadedRun {
     pub(super) experiment: Experiment,
     pub(super) predictor: Predictor,
     pub(super) num_parameters: usize,
+    /// Optimiser steps that the weights have seen.
+    pub(super) step: usize,
 }
 
 impl RunArguments {
@@ -40,12 +48,31 @@ impl RunArguments {
         let experiment = experiment::load(&run.experiment(), &overrides)?;
         let device = sources::device(&experiment)?;
         let tokenizer = Tokenizer::from_file(run.tokenizer())?;
-        let model = weights::load(&run, &experiment, &tokenizer, &device)?;
+        let (model, step) = match self.checkpoint {
+            None => {
+                let model = weights::load(&run, &experiment, &tokenizer, &device)?;
+                (model, last_step(&run)?)
+            }
+            Some(wanted) => {
+                let state = checkpoint_state::find(&run, wanted)?;
+                tracing::info!("weights of the checkpoint after {} steps", state.step);
+                let model =
+                    weights::load_checkpoint(&run, &state, &experiment, &tokenizer, &device)?;
+                (model, state.step)
+            }
+        };
         let num_parameters = total(&count_parameters(&model)).total;
         let predictor = Predictor::new(&model, tokenizer, &experiment.data.sources)
             .with_decoding(experiment.decoding.clone());
-        Ok(LoadedRun { run, experiment, predictor, num_parameters })
+        Ok(LoadedRun { run, experiment, predictor, num_parameters, step })
     }
+}
+
+/// The last step in `metrics.jsonl`; 0 where a run was copied without it.
+fn last_step(run: &RunDirectory) -> Result<usize> {
+    let path = run.metrics();
+    let records = if path.is_file() { record::read(&path)? } else { Vec::new() };
+    Ok(records.iter().map(Record::step).max().unwrap_or(0))
 }
 
 impl LoadedRun {

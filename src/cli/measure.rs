@@ -17,6 +17,7 @@ use crate::tasks::predictor::Predictor;
 use crate::training::record;
 use crate::training::run_directory::{RunDirectory, write_json};
 use crate::training::sources;
+use crate::training::tensorboard;
 
 /// Regions and expressions per image of the gallery, at most.
 const GALLERY_ROWS: usize = 6;
@@ -30,6 +31,8 @@ pub(super) struct Measured<'a> {
     /// The command that made the run, for the report.
     pub(super) command: String,
     pub(super) num_parameters: usize,
+    /// Optimiser steps that the weights have seen.
+    pub(super) step: usize,
 }
 
 impl Measured<'_> {
@@ -42,6 +45,9 @@ impl Measured<'_> {
             say(format_args!("note: {note}"));
         }
         write_json(&self.run.evaluation(), &outcome.evaluation)?;
+        if self.experiment.logging.tensorboard {
+            tensorboard::write_evaluation(self.run, self.step, &outcome.evaluation)?;
+        }
         let page = self.report(outcome)?;
         say(format_args!("\nLook at {}", page.display()));
         Ok(())
@@ -73,10 +79,9 @@ impl Measured<'_> {
             path if path.is_file() => record::read(&path)?,
             _ => Vec::new(),
         };
-        let steps = records.iter().map(record::Record::step).max().unwrap_or(0);
         let facts = [
             ("device", self.experiment.device.clone()),
-            ("steps", steps.to_string()),
+            ("steps", self.step.to_string()),
             ("batch", format!("{} images", self.experiment.training.batch_size)),
             ("parameters", self.num_parameters.to_string()),
             ("canvas", format!("{} px", self.experiment.model.canvas_px)),

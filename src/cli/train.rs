@@ -114,6 +114,7 @@ impl Train {
                     train: &trained.train,
                     command,
                     num_parameters: total(&count_parameters(&trained.model)).total,
+                    step: trained.step,
                 };
                 measured.evaluate_and_report()?;
                 Ok(ExitCode::SUCCESS)

@@ -1,9 +1,13 @@
 //! Floor 4: burn-train's learner, fed by an experiment.
 
 pub mod checkpoint;
+pub mod checkpoint_state;
 pub mod console;
+pub mod dashboard_log;
 pub mod detection;
 pub mod dry_run;
+pub mod durable;
+pub mod failure;
 pub mod features;
 pub mod fingerprint;
 pub mod frozen;
@@ -24,11 +28,16 @@ pub mod renderer;
 pub mod resume;
 pub mod run;
 pub mod run_directory;
+pub mod run_lock;
+pub mod scalars;
 pub mod sources;
 pub mod step;
 pub mod strategy;
+pub mod table_log;
+pub mod tensorboard;
 mod terminal;
 #[cfg(test)]
 mod testing;
+pub mod throughput;
 pub mod training_model;
 pub mod weights;

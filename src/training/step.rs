@@ -12,6 +12,7 @@ use super::detection::DetectionTerms;
 use super::gradients::{gradient_norm, scale_gradients};
 use super::mask_losses::MaskMeasure;
 use super::record::LossRecord;
+use super::throughput::StepCost;
 pub use super::training_model::TrainingModel;
 use crate::data::batch::{Batch, HostBatch, Pictures};
 use crate::data::sample::Task;
@@ -54,6 +55,8 @@ pub struct StepOutput {
     pub num_images: usize,
     /// Images per second; 0 until the step's time is known.
     pub samples_per_second: f64,
+    /// What else the step cost; nothing until it is known.
+    pub cost: StepCost,
 }
 
 /// Everything was read back already.
@@ -186,6 +189,7 @@ impl Losses {
             gradient_norm: 0.0,
             num_images: batch.dims.images,
             samples_per_second: 0.0,
+            cost: StepCost::default(),
         }
     }
 }
@@ -263,6 +267,7 @@ fn mean_output(task: Task, parts: &[StepOutput], gradient_norm: f64) -> StepOutp
         gradient_norm,
         num_images: parts.iter().map(|part| part.num_images).sum(),
         samples_per_second: 0.0,
+        cost: StepCost::default(),
     }
 }
 
