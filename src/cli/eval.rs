@@ -30,6 +30,7 @@ impl Eval {
             command: self.command(),
             num_parameters: loaded.num_parameters,
             step: loaded.step,
+            checkpoint: self.run.checkpoint,
         };
         measured.evaluate_and_report()?;
         Ok(ExitCode::SUCCESS)

@@ -15,6 +15,7 @@ mod narrate;
 mod output;
 mod picture;
 mod place;
+mod runs;
 mod score;
 mod signals;
 mod train;
@@ -45,6 +46,9 @@ enum Command {
     Eval(eval::Eval),
     /// Train variants of one experiment, and put their numbers beside each other
     Ablate(ablate::Ablate),
+    /// List runs, compare them, draw their curves, and do a failed step again
+    #[command(subcommand)]
+    Runs(runs::Runs),
     /// Write a caption of an image, with a place for every word
     Narrate(narrate::Narrate),
     /// Write a caption of a place in an image: a box, points, or a trace
@@ -111,6 +115,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Train(train) => train.run(),
         Command::Eval(eval) => eval.run(),
         Command::Ablate(ablate) => ablate.run(),
+        Command::Runs(runs) => runs.run(),
         Command::Narrate(narrate) => narrate.run(),
         Command::Describe(describe) => describe.run(),
         Command::Locate(locate) => locate.run(),

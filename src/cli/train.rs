@@ -115,6 +115,7 @@ impl Train {
                     command,
                     num_parameters: total(&count_parameters(&trained.model)).total,
                     step: trained.step,
+                    checkpoint: None,
                 };
                 measured.evaluate_and_report()?;
                 Ok(ExitCode::SUCCESS)

@@ -9,6 +9,9 @@ use serde::de::DeserializeOwned;
 pub use super::durable::write_atomically;
 use crate::error::{Error, Result};
 
+/// The file of the scores of an evaluation.
+pub const EVALUATION: &str = "evaluation.json";
+
 /// The folder of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunDirectory {
@@ -88,7 +91,7 @@ impl RunDirectory {
 
     /// Scores of the evaluation.
     pub fn evaluation(&self) -> PathBuf {
-        self.path.join("evaluation.json")
+        self.path.join(EVALUATION)
     }
 
     /// Model, optimizer and schedule at every checkpoint.
