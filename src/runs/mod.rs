@@ -99,7 +99,7 @@ impl Run {
         let max_steps = experiment.as_ref().ok().map(|experiment| &experiment.training);
         let max_steps = max_steps.filter(|training| training.epochs.is_none());
         let summary = RunSummary {
-            name: path.display().to_string(),
+            name: path.strip_prefix(".").unwrap_or(path).display().to_string(),
             state: state(&directory),
             step: records.iter().map(Record::step).max().unwrap_or(0),
             max_steps: max_steps.map(|training| training.max_steps),

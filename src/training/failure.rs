@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use burn::train::TrainStep;
+use burn::train::{InferenceStep, TrainStep};
 use serde::{Deserialize, Serialize};
 
 use super::frozen_record::FrozenRecord;
@@ -28,6 +28,10 @@ use crate::experiment::Experiment;
 const BATCH: &str = "batch.safetensors";
 const WEIGHTS: &str = "weights.safetensors";
 const ABOUT: &str = "failure.json";
+
+/// The splits that a batch can be of.
+const TRAIN: &str = "train";
+const VALIDATION: &str = "validation";
 
 /// What failed: `failure.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,7 +85,7 @@ impl Evidence {
     /// # Errors
     /// [`Error::Io`] where it cannot be written; what the batch cannot be made of.
     pub fn keep_training(&self, failed: &Failed<'_>, index: usize) -> Result<PathBuf> {
-        self.keep(failed, "train", &self.batches[0], index)
+        self.keep(failed, TRAIN, &self.batches[0], index)
     }
 
     /// Keeps batch `index` of the validation split.
@@ -89,7 +93,7 @@ impl Evidence {
     /// # Errors
     /// As [`Self::keep_training`].
     pub fn keep_validation(&self, failed: &Failed<'_>, index: usize) -> Result<PathBuf> {
-        self.keep(failed, "validation", &self.batches[1], index)
+        self.keep(failed, VALIDATION, &self.batches[1], index)
     }
 
     fn keep(&self, failed: &Failed<'_>, split: &str, of: &Batches, index: usize) -> Result<PathBuf> {
@@ -179,7 +183,12 @@ pub fn replay(
         FrozenRecord::read(run)?.left_out(),
     );
     device.seed(failure.seed);
-    let done = TrainStep::step(&model, batch);
+    let mut done = TrainStep::step(&model, batch.clone());
+    if failure.split == VALIDATION {
+        // Without dropout, as it was; what is to blame is still found by gradients.
+        let losses = InferenceStep::step(&model.valid(), batch).losses;
+        done.item = StepOutput { losses, ..done.item };
+    }
     Ok(Replayed {
         failure,
         broken_weights: broken(&model, None),

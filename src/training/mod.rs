@@ -23,6 +23,7 @@ pub mod optimizer;
 pub mod parameters;
 pub mod paths;
 pub mod peft;
+pub mod profile;
 pub mod record;
 pub mod renderer;
 pub mod resume;

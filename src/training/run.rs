@@ -1,5 +1,7 @@
 //! From an experiment to trained weights in a run directory.
 
+use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +24,7 @@ use super::metrics::{
     DetectionLoss, GradientNorm, MaskLoss, Memory, Operations, OverlapLoss, PointLoss, QuantityMetric,
     TextLoss, Throughput, Tokens, TotalLoss,
 };
+use super::profile::Profiler;
 use super::record::{RecordLog, RecordSink};
 use super::renderer::Silent;
 use super::run_directory::{RunDirectory, write_atomically};
@@ -62,6 +65,8 @@ pub struct RunOptions {
     pub resume: bool,
     /// How progress is shown.
     pub dashboard: Dashboard,
+    /// Steps whose parts are timed, after a warm-up; `None` for none.
+    pub profile: Option<usize>,
     /// Set from elsewhere to stop after the step in progress, with a checkpoint.
     pub stop: Arc<AtomicBool>,
 }
@@ -150,6 +155,11 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
         experiment.training.parallel_parts,
         frozen.left_out(),
     );
+    let profiler = options.profile.map(Profiler::of).unwrap_or_default();
+    if options.profile.is_some() {
+        remove_profile(&run)?;
+    }
+    let model = model.with_profiler(profiler);
     let mut collator = sources::collator(experiment, tokenizer.clone())?;
     let stop = &options.stop;
     collator.features = features::prepare(experiment, &model.model, &train, &validation, stop)?;
@@ -178,6 +188,16 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     let model = result.model.model;
     weights::save(&run, &model, &frozen)?;
     Ok(Outcome::Finished(Box::new(Trained { run, model, tokenizer, train, step })))
+}
+
+/// Removes the profile of an earlier process, which is of other steps.
+fn remove_profile(run: &RunDirectory) -> Result<()> {
+    match fs::remove_file(run.profile()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("remove", run.profile())(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The run directory, and where to go on from.
@@ -301,6 +321,7 @@ impl Launch<'_> {
         [train, validation]: [Batches; 2],
     ) -> Result<LearningResult<TrainingModel>> {
         let Self { experiment, options, run, state, span, device, evidence, journal } = self;
+        let profiler = model.profiler.clone();
         let meter = Meter::new(&model.model, &experiment.model, &device);
         let optimizer = optimizer::optimizer(&experiment.optimizer, &model);
         let rate = experiment.optimizer.learning_rate;
@@ -329,6 +350,7 @@ impl Launch<'_> {
             meter,
             best: experiment.checkpoints.clone(),
             evidence,
+            profiler,
             journal: journal.clone(),
         };
         let training = SupervisedTraining::new(run.path(), Arc::new(train), Arc::new(validation))

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use burn::data::dataloader::Progress;
 use burn::module::Module;
+use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use burn::train::{
     EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent,
@@ -22,11 +23,13 @@ use burn::train::{
 use super::checkpoint::Checkpoints;
 use super::console::Console;
 use super::failure::{Evidence, Failed, broken};
+use super::profile::{Profiler, Stage};
 use super::record::{LossRecord, Record, RecordLog, RecordSink, StepRecord, ValidationRecord};
-use super::run_directory::RunDirectory;
+use super::run_directory::{RunDirectory, write_json};
 use super::step::{StepOutput, TrainingModel};
 use super::terminal::restore_ctrl_c;
 use super::throughput::{Meter, Work};
+use crate::backend;
 use crate::data::sample::Task;
 use crate::error::{Error, Result};
 use crate::experiment::checkpoints::CheckpointConfig;
@@ -76,6 +79,8 @@ pub struct StepLoop {
     pub best: CheckpointConfig,
     /// Keeps what came out not finite.
     pub evidence: Evidence,
+    /// Takes the time of parts of steps, where that is asked for.
+    pub profiler: Profiler,
     /// What is written and shown while training, and how it ended.
     pub journal: Arc<Mutex<Journal>>,
 }
@@ -190,6 +195,10 @@ impl SupervisedLearningStrategy<TrainingModel> for StepLoop {
             }
             number += 1;
         }
+        if !self.evidence.run.profile().is_file() {
+            // Fewer steps than were asked for are better than none.
+            fit.write_profile();
+        }
         // Joins the threads that save.
         drop(checkpointer);
         (fit.learner.model(), fit.events)
@@ -261,6 +270,7 @@ impl Fit<'_> {
         let mut batches = loader.iter();
         let mut flow = ControlFlow::Continue(());
         for step in steps {
+            self.strategy.profiler.begin_step();
             let begun = Instant::now();
             let batch = match batches.next() {
                 Some(Ok(batch)) => batch,
@@ -272,6 +282,7 @@ impl Fit<'_> {
                 None => break,
             };
             let waited = begun.elapsed();
+            self.strategy.profiler.add(Stage::Data, waited);
             self.strategy.device.seed(self.strategy.step_seed(step));
             let work = self.strategy.meter.work(&batch);
             let output = self.learner.train_step(batch);
@@ -288,9 +299,11 @@ impl Fit<'_> {
                 flow = ControlFlow::Break(());
                 break;
             }
-            self.learner.lr_step();
-            self.learner.optimizer_step(output.grads);
+            self.optimize(output.grads);
             let taken = Taken { whole: begun.elapsed(), waited, work };
+            if self.strategy.profiler.end_step(taken.whole) {
+                self.write_profile();
+            }
             self.record(step + 1, output.item, taken, batches.progress());
             if self.asked_to_stop() {
                 flow = ControlFlow::Break(());
@@ -299,6 +312,25 @@ impl Fit<'_> {
         }
         self.emit_train(LearnerEvent::EndSplit(epoch_number));
         flow
+    }
+
+    fn optimize(&mut self, gradients: GradientsParams) {
+        let StepLoop { profiler, device, .. } = self.strategy;
+        let learner = &mut self.learner;
+        profiler.time(Stage::Optimizer, || device.clone(), || {
+            learner.lr_step();
+            learner.optimizer_step(gradients);
+        });
+    }
+
+    /// Writes what profiled steps took, as soon as it is known.
+    fn write_profile(&self) {
+        let StepLoop { profiler, device, evidence, .. } = self.strategy;
+        let Some(profile) = profiler.profile(backend::describe(device)) else { return };
+        if let Err(error) = write_json(&evidence.run.profile(), &profile) {
+            self.strategy.fail(error);
+            self.interrupter.stop(None);
+        }
     }
 
     fn record(
