@@ -9,11 +9,11 @@ use crate::data::tokenizer::Tokenizer;
 use crate::error::Result;
 use crate::experiment::{self, Experiment};
 use crate::tasks::predictor::Predictor;
+use crate::training::checkpoint_state::{self, Wanted};
 use crate::training::parameters::{count_parameters, total};
 use crate::training::record::{self, Record};
 use crate::training::run_directory::RunDirectory;
 use crate::training::{sources, weights};
-use crate::training::checkpoint_state::{self, Wanted};
 
 /// Which run, and where to compute.
 #[derive(Debug, Args)]

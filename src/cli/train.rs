@@ -14,9 +14,9 @@ use super::output::say;
 use super::signals::{INTERRUPTED, on_interrupt, stop_or_exit};
 use crate::error::{Error, Result};
 use crate::experiment;
+use crate::report::table::profile_table;
 use crate::tasks::predictor::Predictor;
 use crate::training::parameters::{count_parameters, total};
-use crate::report::table::profile_table;
 use crate::training::run::{self, Dashboard, Outcome, RunOptions};
 use crate::training::run_directory::{RunDirectory, read_json};
 

@@ -77,12 +77,14 @@ pub fn to_bytes(path: &Path, batch: &HostBatch) -> Result<Vec<u8>> {
         text_tokens: l,
         context_tokens,
         seed: batch.seed,
-        features: batch.features.as_ref().map(|features| (features.shape.fused, features.shape.sam)),
+        features: batch
+            .features
+            .as_ref()
+            .map(|features| (features.shape.fused, features.shape.sam)),
         has_masks: batch.masks.is_some(),
     };
-    let bug = |error: serde_json::Error| {
-        Error::format(path, error.to_string(), "Report this as a bug.")
-    };
+    let bug =
+        |error: serde_json::Error| Error::format(path, error.to_string(), "Report this as a bug.");
     let about = serde_json::to_string(&about).map_err(bug)?;
     let mut file = Writer::default();
     file.header.insert("__metadata__".into(), json!({ "format": "pt", ABOUT: about }));
@@ -151,7 +153,8 @@ impl Reader<'_> {
 
 fn read(bytes: &[u8]) -> Option<HostBatch> {
     let (length, rest) = bytes.split_first_chunk()?;
-    let (header, data) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+    let (header, data) =
+        rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
     let header: Map<String, Value> = serde_json::from_slice(header).ok()?;
     let about: About = serde_json::from_str(header.get("__metadata__")?[ABOUT].as_str()?).ok()?;
     let file = Reader { header, data };

@@ -95,9 +95,9 @@ impl Batches {
     pub fn sample_names(&self, index: usize) -> Vec<SampleName> {
         let samples = match self.plan.clone() {
             Plan::Mixed(mut mixture) => mixture.step(index).map(|plan| plan.samples),
-            Plan::InOrder(plan) => plan.get(index).map(|(source, samples)| {
-                samples.clone().map(|sample| (*source, sample)).collect()
-            }),
+            Plan::InOrder(plan) => plan
+                .get(index)
+                .map(|(source, samples)| samples.clone().map(|sample| (*source, sample)).collect()),
         };
         let name = |(source, sample): (usize, usize)| SampleName {
             source,

@@ -65,10 +65,8 @@ fn compared(runs: &[NamedRecords<'_>], wanted: &[String]) -> Vec<Compared> {
     }
     let mut found = Vec::new();
     for title in titles {
-        let of_title: Vec<_> = of_runs
-            .iter()
-            .map(|charts| charts.iter().find(|chart| chart.title == title))
-            .collect();
+        let of_title: Vec<_> =
+            of_runs.iter().map(|charts| charts.iter().find(|chart| chart.title == title)).collect();
         let tasks: BTreeSet<Option<Task>> =
             of_title.iter().flatten().flat_map(|chart| &chart.curves).map(|c| c.task).collect();
         for task in tasks {
@@ -120,8 +118,9 @@ fn nothing(wanted: &[String]) -> Error {
     let what = if wanted.is_empty() { "losses".into() } else { wanted.join(", ") };
     Error::Usage {
         problem: format!("none of the runs has {what} to draw"),
-        help: "Titles are those of the charts in a run's report, such as \"Loss\" or \"Text loss\"."
-            .into(),
+        help:
+            "Titles are those of the charts in a run's report, such as \"Loss\" or \"Text loss\"."
+                .into(),
     }
 }
 
@@ -266,7 +265,8 @@ mod tests {
     #[test]
     fn a_drawing_becomes_pixels_of_every_run() {
         let one = example::records(100);
-        let runs = [NamedRecords { name: "a", records: &one }, NamedRecords { name: "b", records: &one }];
+        let runs =
+            [NamedRecords { name: "a", records: &one }, NamedRecords { name: "b", records: &one }];
         let bytes = png(&runs, &["Loss".into()]).unwrap();
         let picture = image::load_from_memory(&bytes).unwrap().to_rgb8();
         let has = |color: Color| picture.pixels().any(|pixel| *pixel == color.rgb());

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::table::{align_right, number, number_or_dash};
 use crate::data::sample::Task;
-use crate::runs::differences::{Comparison, MetricRow};
 use crate::runs::RunSummary;
+use crate::runs::differences::{Comparison, MetricRow};
 
 /// The metrics that a list shows, by task: the first that a run has.
 const MAIN: [(Task, &[&str]); 4] = [
@@ -25,12 +25,14 @@ fn titles(comparison: &Comparison) -> impl Iterator<Item = String> + '_ {
 pub fn list(runs: &[RunSummary]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED);
-    let header = ["run", "state", "steps", "loss", "validation", "metrics", "last step (UTC)", "time"];
+    let header =
+        ["run", "state", "steps", "loss", "validation", "metrics", "last step (UTC)", "time"];
     table.set_header(header);
     align_right(&mut table, [2, 3, 7]);
     for run in runs {
         let wanted = run.max_steps.map_or("–".into(), |steps| steps.to_string());
-        let validation = run.validation.iter().map(|(task, loss)| format!("{task} {}", number(*loss)));
+        let validation =
+            run.validation.iter().map(|(task, loss)| format!("{task} {}", number(*loss)));
         table.add_row([
             run.name.clone(),
             run.state.name().into(),
@@ -136,7 +138,8 @@ pub fn comparison_markdown(comparison: &Comparison) -> String {
         text += &rule("---|");
         for (key, values) in &comparison.experiments {
             let code = |text: String| format!("`{text}`");
-            text += &line(std::iter::once(code(key.clone())).chain(values.iter().map(value)).collect());
+            text +=
+                &line(std::iter::once(code(key.clone())).chain(values.iter().map(value)).collect());
         }
         text += "\n";
     }
@@ -170,7 +173,11 @@ fn cells(row: &MetricRow) -> impl Iterator<Item = String> + '_ {
                 change if (change < 0.0) == row.lower_is_better => " ▲",
                 _ => " ▼",
             };
-            format!(" ({}{}{mark})", if difference >= 0.0 { "+" } else { "−" }, number(difference.abs()))
+            format!(
+                " ({}{}{mark})",
+                if difference >= 0.0 { "+" } else { "−" },
+                number(difference.abs())
+            )
         });
         format!("{}{}", number_or_dash(*value), difference.unwrap_or_default())
     })
@@ -209,13 +216,17 @@ mod tests {
         assert_eq!(date(1e9), "2001-09-09 01:46");
         assert_eq!(date(951_782_400.0), "2000-02-29 00:00");
         assert_eq!(date(1_795_543_500.0), "2026-11-24 18:05");
-        assert_eq!([duration(7.25), duration(125.0), duration(3900.0)], ["7.2 s", "2 min 05 s", "1 h 05 min"]);
+        assert_eq!(
+            [duration(7.25), duration(125.0), duration(3900.0)],
+            ["7.2 s", "2 min 05 s", "1 h 05 min"]
+        );
     }
 
     #[test]
     fn a_comparison_has_differences_and_says_which_are_better() {
         let table = comparison(&two());
-        for text in ["seed", "0.250 (−0.250 ▼)", "1.500 (−0.500 ▲)", "mean_iou ↑", "loss ↓"] {
+        for text in ["seed", "0.250 (−0.250 ▼)", "1.500 (−0.500 ▲)", "mean_iou ↑", "loss ↓"]
+        {
             assert!(table.contains(text), "{text}: {table}");
         }
         let text = comparison_markdown(&two());
@@ -244,7 +255,9 @@ mod tests {
             seconds: None,
         };
         let table = list(&[run]);
-        for text in ["stopped", "30/–", "1.250", "locate 0.500", "precision_at_0.5 0.300", "1970-01-01"] {
+        for text in
+            ["stopped", "30/–", "1.250", "locate 0.500", "precision_at_0.5 0.300", "1970-01-01"]
+        {
             assert!(table.contains(text), "{text}: {table}");
         }
         assert!(!table.contains("mean_iou"), "{table}");

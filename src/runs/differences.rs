@@ -57,7 +57,8 @@ impl Comparison {
             flatten(&json, String::new(), &mut keys);
             experiments.push(keys);
         }
-        let names: BTreeSet<&String> = summaries.iter().flat_map(|run| run.metrics.keys()).collect();
+        let names: BTreeSet<&String> =
+            summaries.iter().flat_map(|run| run.metrics.keys()).collect();
         let of_metric = |name: &String| {
             let values = summaries.iter().map(|run| run.metrics.get(name).copied()).collect();
             MetricRow::new(name.clone(), lower_is_better(name), values)
@@ -69,7 +70,11 @@ impl Comparison {
             MetricRow::new(format!("validation.{task}.loss"), true, values)
         };
         Ok(Self {
-            metrics: names.into_iter().map(of_metric).chain(tasks.into_iter().map(of_task)).collect(),
+            metrics: names
+                .into_iter()
+                .map(of_metric)
+                .chain(tasks.into_iter().map(of_task))
+                .collect(),
             runs: summaries.into_iter().map(|run| run.name).collect(),
             experiments: differences(&experiments),
         })

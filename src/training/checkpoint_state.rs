@@ -216,7 +216,8 @@ pub fn find(run: &RunDirectory, wanted: Wanted) -> Result<CheckpointState> {
             match state.problem(&directory) {
                 None => Some(state.clone()),
                 Some(problem) => {
-                    let problem = format!("the checkpoint after {step} steps is damaged: {problem}");
+                    let problem =
+                        format!("the checkpoint after {step} steps is damaged: {problem}");
                     return Err(lacking(problem));
                 }
             }
@@ -286,7 +287,10 @@ mod tests {
             write(&directory, number, score);
         }
         let step = |text: &str| find(&run, text.parse().unwrap()).map(|state| state.step);
-        assert_eq!([step("last").unwrap(), step("best").unwrap(), step("30").unwrap()], [40, 20, 30]);
+        assert_eq!(
+            [step("last").unwrap(), step("best").unwrap(), step("30").unwrap()],
+            [40, 20, 30]
+        );
         assert!("lest".parse::<Wanted>().is_err());
         let error = step("25").unwrap_err().to_string();
         assert!(error.contains("no checkpoint after 25 steps"), "{error}");

@@ -96,7 +96,13 @@ impl Evidence {
         self.keep(failed, VALIDATION, &self.batches[1], index)
     }
 
-    fn keep(&self, failed: &Failed<'_>, split: &str, of: &Batches, index: usize) -> Result<PathBuf> {
+    fn keep(
+        &self,
+        failed: &Failed<'_>,
+        split: &str,
+        of: &Batches,
+        index: usize,
+    ) -> Result<PathBuf> {
         let Failed { step, problem, model, output, seed } = *failed;
         let folder = folder(&self.run, step);
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
@@ -233,9 +239,8 @@ impl ModuleVisitor for Looker<'_> {
             None => Some(param.val().inner()),
         };
         // Zero times what is not finite is not a number.
-        let is_finite = values.is_none_or(|values| {
-            (values * 0.0).sum().into_scalar::<f32>() == 0.0
-        });
+        let is_finite =
+            values.is_none_or(|values| (values * 0.0).sum().into_scalar::<f32>() == 0.0);
         if !is_finite {
             self.broken.push(self.path.join("."));
         }
@@ -256,7 +261,8 @@ mod tests {
         assert!(broken(&linear, None).is_empty());
         for value in [f32::NAN, f32::INFINITY] {
             let mut spoilt = linear.clone();
-            spoilt.bias = spoilt.bias.map(|bias| bias.map(|bias| (bias * value).detach().require_grad()));
+            spoilt.bias =
+                spoilt.bias.map(|bias| bias.map(|bias| (bias * value).detach().require_grad()));
             assert_eq!(broken(&spoilt, None), ["bias"]);
             let output = spoilt.forward(Tensor::<2>::ones([1, 2], &device)) * value;
             let gradients = GradientsParams::from_grads(output.sum().backward(), &spoilt);

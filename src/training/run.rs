@@ -21,8 +21,8 @@ use super::dashboard_log::DashboardLog;
 use super::failure::Evidence;
 use super::frozen_record::FrozenRecord;
 use super::metrics::{
-    DetectionLoss, GradientNorm, MaskLoss, Memory, Operations, OverlapLoss, PointLoss, QuantityMetric,
-    TextLoss, Throughput, Tokens, TotalLoss,
+    DetectionLoss, GradientNorm, MaskLoss, Memory, Operations, OverlapLoss, PointLoss,
+    QuantityMetric, TextLoss, Throughput, Tokens, TotalLoss,
 };
 use super::profile::Profiler;
 use super::record::{RecordLog, RecordSink};
@@ -168,8 +168,7 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     }
     let batches = batches(experiment, train.clone(), validation, collator, mixture);
     let journal = journal(&run, experiment, span, options.dashboard)?;
-    let evidence =
-        Evidence { run: run.clone(), frozen: frozen.clone(), batches: batches.clone() };
+    let evidence = Evidence { run: run.clone(), frozen: frozen.clone(), batches: batches.clone() };
     let launch =
         Launch { experiment, options, run: &run, state, span, device, evidence, journal: &journal };
     let result = launch.run(model, batches)?;

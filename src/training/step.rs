@@ -85,9 +85,8 @@ impl TrainingModel {
         };
         let rows = batch.rows.clone();
         let prompts = Prompts { boxes: rows.prompt_boxes, points: rows.prompt_points };
-        let visual = self.timed(Stage::PromptAdapter, || {
-            self.model.visual_tokens(&images, prompts, rows.scope)
-        });
+        let visual = self
+            .timed(Stage::PromptAdapter, || self.model.visual_tokens(&images, prompts, rows.scope));
         let features = self.timed(Stage::Language, || {
             self.model.read_text(visual.clone(), rows.context, rows.text)
         });
@@ -99,9 +98,8 @@ impl TrainingModel {
             Task::Locate => (None, places(TokenSelection::LastWord)),
         };
         let distance = self.losses.point.distance;
-        let point = self.timed(Stage::Loss, || {
-            places.clone().map(|places| places.distance(distance))
-        });
+        let point =
+            self.timed(Stage::Loss, || places.clone().map(|places| places.distance(distance)));
         let has_overlap = task == Task::Locate && self.losses.overlap.weight > 0.0;
         let overlap =
             self.timed(Stage::Loss, || places.filter(|_| has_overlap).map(Places::overlap));
@@ -221,9 +219,8 @@ impl TrainingModel {
     fn part(&self, batch: &HostBatch) -> PartResult {
         let on_device = self.timed(Stage::Data, || batch.to_device(&self.device()));
         let losses = self.losses(on_device);
-        let gradients = self.timed(Stage::Backward, || {
-            GradientsParams::from_grads(losses.total.backward(), self)
-        });
+        let gradients = self
+            .timed(Stage::Backward, || GradientsParams::from_grads(losses.total.backward(), self));
         (gradients, losses.measure(batch, &self.losses.mask))
     }
 

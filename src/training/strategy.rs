@@ -236,7 +236,8 @@ impl Fit<'_> {
     /// checkpoint.
     fn check_weights(&mut self, step: usize) {
         let Some(first) = broken(&self.learner.model(), None).into_iter().next() else { return };
-        let problem = format!("the weights are not finite after step {step}, the first of them {first}");
+        let problem =
+            format!("the weights are not finite after step {step}, the first of them {first}");
         let Some(output) = self.last.take() else { return };
         self.keep_and_fail(step, problem, &output, Split::Training(step - 1));
     }
@@ -317,10 +318,14 @@ impl Fit<'_> {
     fn optimize(&mut self, gradients: GradientsParams) {
         let StepLoop { profiler, device, .. } = self.strategy;
         let learner = &mut self.learner;
-        profiler.time(Stage::Optimizer, || device.clone(), || {
-            learner.lr_step();
-            learner.optimizer_step(gradients);
-        });
+        profiler.time(
+            Stage::Optimizer,
+            || device.clone(),
+            || {
+                learner.lr_step();
+                learner.optimizer_step(gradients);
+            },
+        );
     }
 
     /// Writes what profiled steps took, as soon as it is known.
@@ -333,13 +338,7 @@ impl Fit<'_> {
         }
     }
 
-    fn record(
-        &mut self,
-        step: usize,
-        mut output: StepOutput,
-        taken: Taken,
-        progress: Progress,
-    ) {
+    fn record(&mut self, step: usize, mut output: StepOutput, taken: Taken, progress: Progress) {
         let seconds = taken.whole.as_secs_f64().max(f64::MIN_POSITIVE);
         let rate = self.learner.lr_current();
         output.samples_per_second = output.num_images as f64 / seconds;

@@ -105,9 +105,9 @@ impl EventFile {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         let entries = fs::read_dir(folder).map_err(Error::io("read", folder))?;
         for path in entries.flatten().map(|entry| entry.path()) {
-            let is_events = path.file_name().is_some_and(|name| {
-                name.to_string_lossy().starts_with("events.out.tfevents.")
-            });
+            let is_events = path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("events.out.tfevents."));
             if is_events {
                 fs::remove_file(&path).map_err(Error::io("remove", &path))?;
             }
@@ -185,8 +185,8 @@ impl RecordSink for TensorBoard {
         };
         // Parts of a loss beside each other, below the task.
         let losses = losses.named().into_iter();
-        let losses =
-            losses.map(|(name, value)| (format!("{}/{}", task.name(), name.replace('.', "_")), value));
+        let losses = losses
+            .map(|(name, value)| (format!("{}/{}", task.name(), name.replace('.', "_")), value));
         let others = STEP_NAMES.into_iter().zip(step_values(record));
         let others = others.filter_map(|(name, value)| Some((format!("step/{name}"), value?)));
         events.scalars(record.step(), self.time, losses.chain(others))
@@ -201,9 +201,9 @@ pub fn write_evaluation(run: &RunDirectory, step: usize, evaluation: &Evaluation
     let mut events = EventFile::begin(&run.tensorboard().join("evaluation"))?;
     let values = evaluation.iter().flat_map(|(split, tasks)| {
         tasks.iter().flat_map(move |(task, scores)| {
-            scores.iter().map(move |(metric, score)| {
-                (format!("{split}/{task}/{metric}"), score.value)
-            })
+            scores
+                .iter()
+                .map(move |(metric, score)| (format!("{split}/{task}/{metric}"), score.value))
         })
     });
     events.scalars(step, now(), values)

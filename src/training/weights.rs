@@ -226,7 +226,8 @@ pub fn load_checkpoint(
     let unfit = |problem: String| Error::Run {
         path: run.path().into(),
         problem: format!("the checkpoint after {} steps cannot be used: {problem}", state.step),
-        help: "The checkpoints, experiment.toml and tokenizer.json of a run belong together.".into(),
+        help: "The checkpoints, experiment.toml and tokenizer.json of a run belong together."
+            .into(),
     };
     let record = checkpoint::read_model(&path, model.num_saved());
     let record = record.map_err(|error| unfit(error.to_string()))?;
