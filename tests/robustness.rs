@@ -79,10 +79,10 @@ fn damaged_weights_are_refused_and_those_of_a_checkpoint_can_be_had() {
     flip_a_bit("rotten/weights.safetensors");
     let image = first_image();
     let narrate =
-        |more: &[&str]| WORKSHOP.pixelllm(&[&["narrate", "rotten", image.as_str()], more].concat());
+        |more: &[&str]| WORKSHOP.pixelllm(&[&["narrate", "rotten", "--image", image.as_str()], more].concat());
     narrate(&[]).failure(1, &["weights.safetensors has changed", "--checkpoint", "--resume"]);
     let last = narrate(&["--checkpoint", "last"]).success();
-    let same = WORKSHOP.pixelllm(&["narrate", "uninterrupted", &image]).success();
+    let same = WORKSHOP.pixelllm(&["narrate", "uninterrupted", "--image", &image]).success();
     assert_eq!(last.stdout, same.stdout);
     narrate(&["--checkpoint", "20"]).success().says(&["after 20 steps"]);
     narrate(&["--checkpoint", "best"]).success();
