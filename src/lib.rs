@@ -28,6 +28,7 @@ pub mod geometry;
 pub mod metrics;
 pub mod model;
 pub mod report;
+pub mod runs;
 pub mod scoring;
 pub mod tasks;
 pub mod training;

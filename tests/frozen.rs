@@ -26,7 +26,7 @@ const FROZEN: [&str; 5] = [
     "weights=[{file=\"sam.safetensors\"}]",
     "training.max_steps=60",
     "training.checkpoint_every_steps=10",
-    "training.keep_checkpoints=6",
+    "checkpoints.keep_last=6",
 ];
 
 fn frozen() -> Vec<&'static str> {

@@ -22,7 +22,7 @@ static WORKSHOP: LazyLock<Workshop> = LazyLock::new(Workshop::shared);
 
 /// A run that is long enough to be cut off in the middle, about a second.
 const LONG: [&str; 3] =
-    ["training.max_steps=60", "training.checkpoint_every_steps=10", "training.keep_checkpoints=6"];
+    ["training.max_steps=60", "training.checkpoint_every_steps=10", "checkpoints.keep_last=6"];
 
 fn long() -> Vec<&'static str> {
     [set(&LONG), UNMEASURED.to_vec()].concat()

@@ -27,7 +27,7 @@ fn has_no_adapter(answer: &Answer) -> bool {
 const OVERRIDES: [&str; 5] = [
     "training.max_steps=4",
     "training.checkpoint_every_steps=1",
-    "training.keep_checkpoints=4",
+    "checkpoints.keep_last=4",
     "training.validation_batches=0",
     "model.language.dropout=0",
 ];

@@ -1,5 +1,6 @@
 //! What follows training, and what `pixelllm eval` does: scores, pictures, the report.
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,15 +9,17 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::output::say;
 use crate::data::image_file::open_image;
 use crate::data::source::Source;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::experiment::{self, Experiment};
 use crate::metrics::meteor::Meteor;
 use crate::report::{Described, Detected, GalleryItem, Located, Report, evaluation_table};
 use crate::tasks::evaluation::{Evaluator, ImageAnswers, Outcome, Progress};
 use crate::tasks::predictor::Predictor;
+use crate::training::checkpoint_state::Wanted;
 use crate::training::record;
-use crate::training::run_directory::{RunDirectory, write_json};
+use crate::training::run_directory::{EVALUATION, RunDirectory, write_json};
 use crate::training::sources;
+use crate::training::tensorboard;
 
 /// Regions and expressions per image of the gallery, at most.
 const GALLERY_ROWS: usize = 6;
@@ -30,6 +33,11 @@ pub(super) struct Measured<'a> {
     /// The command that made the run, for the report.
     pub(super) command: String,
     pub(super) num_parameters: usize,
+    /// Optimiser steps that the weights have seen.
+    pub(super) step: usize,
+    /// The checkpoint whose weights they are; `None` for those at the end of training. What is measured of
+    /// a checkpoint goes into a folder of its own.
+    pub(super) checkpoint: Option<Wanted>,
 }
 
 impl Measured<'_> {
@@ -41,10 +49,24 @@ impl Measured<'_> {
         for note in &outcome.notes {
             say(format_args!("note: {note}"));
         }
-        write_json(&self.run.evaluation(), &outcome.evaluation)?;
+        let folder = self.folder();
+        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        write_json(&folder.join(EVALUATION), &outcome.evaluation)?;
+        if self.experiment.logging.tensorboard && self.checkpoint.is_none() {
+            tensorboard::write_evaluation(self.run, self.step, &outcome.evaluation)?;
+        }
         let page = self.report(outcome)?;
         say(format_args!("\nLook at {}", page.display()));
         Ok(())
+    }
+
+    /// Where the files go.
+    fn folder(&self) -> PathBuf {
+        let run = self.run.path();
+        match self.checkpoint {
+            None => run.into(),
+            Some(wanted) => run.join("evaluations").join(wanted.to_string()),
+        }
     }
 
     fn evaluate(&self) -> Result<Outcome> {
@@ -73,10 +95,9 @@ impl Measured<'_> {
             path if path.is_file() => record::read(&path)?,
             _ => Vec::new(),
         };
-        let steps = records.iter().map(record::Record::step).max().unwrap_or(0);
         let facts = [
             ("device", self.experiment.device.clone()),
-            ("steps", steps.to_string()),
+            ("steps", self.step.to_string()),
             ("batch", format!("{} images", self.experiment.training.batch_size)),
             ("parameters", self.num_parameters.to_string()),
             ("canvas", format!("{} px", self.experiment.model.canvas_px)),
@@ -92,7 +113,7 @@ impl Measured<'_> {
             gallery: gallery(outcome.answers, self.experiment.evaluation.gallery_images)?,
             facts: facts.map(|(name, value)| (name.to_string(), value)).into(),
         };
-        report.write(self.run.path())
+        report.write(&self.folder())
     }
 }
 

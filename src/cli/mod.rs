@@ -18,6 +18,7 @@ mod narrate;
 mod output;
 mod pictures;
 mod place;
+mod runs;
 mod schema;
 mod score;
 mod signals;
@@ -49,6 +50,9 @@ enum Command {
     Eval(eval::Eval),
     /// Train variants of one experiment, and put their numbers beside each other
     Ablate(ablate::Ablate),
+    /// List runs, compare them, draw their curves, and do a failed step again
+    #[command(subcommand)]
+    Runs(runs::Runs),
     /// Write a caption of an image, with a place for every word
     Narrate(narrate::Narrate),
     /// Write captions of places in an image: boxes, points, or traces
@@ -119,6 +123,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Train(train) => train.run(),
         Command::Eval(eval) => eval.run(),
         Command::Ablate(ablate) => ablate.run(),
+        Command::Runs(runs) => runs.run(),
         Command::Narrate(narrate) => narrate.run(),
         Command::Describe(describe) => describe.run(),
         Command::Locate(locate) => locate.run(),

@@ -14,9 +14,11 @@ use super::output::say;
 use super::signals::{INTERRUPTED, on_interrupt, stop_or_exit};
 use crate::error::{Error, Result};
 use crate::experiment;
+use crate::report::table::profile_table;
 use crate::tasks::predictor::Predictor;
 use crate::training::parameters::{count_parameters, total};
 use crate::training::run::{self, Dashboard, Outcome, RunOptions};
+use crate::training::run_directory::{RunDirectory, read_json};
 
 /// Train an experiment, measure it and write its report
 #[derive(Debug, Args)]
@@ -39,6 +41,11 @@ pub(super) struct Train {
     /// How progress is shown
     #[arg(long, value_enum, default_value_t = DashboardChoice::Auto)]
     dashboard: DashboardChoice,
+    /// Time the parts of so many steps, after two to warm up, print them at the end and keep them in
+    /// `profile.json`. The device is waited for after each part, which makes these steps slower
+    #[arg(long, value_name = "STEPS", num_args = 0..=1, default_missing_value = "20",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    profile: Option<u32>,
     /// Print the resolved experiment, the parameters of each module, the shapes of a batch and an
     /// estimate of the memory, and train nothing
     #[arg(long)]
@@ -87,10 +94,12 @@ impl Train {
             directory: self.out,
             resume: self.resume,
             dashboard: self.dashboard.resolve()?,
+            profile: self.profile.map(|steps| steps as usize),
             stop: signals.stop.clone(),
         };
         match run::train(&experiment, &options)? {
             Outcome::Stopped { run, step } => {
+                print_profile(&run, &options)?;
                 say(format_args!(
                     "Stopped after {step} steps, with a checkpoint. Go on with:\n  \
                      {command} --resume --out {}",
@@ -100,6 +109,7 @@ impl Train {
             }
             Outcome::Finished(trained) => {
                 signals.trained.store(true, Ordering::Relaxed);
+                print_profile(&trained.run, &options)?;
                 if signals.stop.load(Ordering::Relaxed) {
                     eprintln!("{NOT_MEASURED}");
                     return Ok(ExitCode::from(INTERRUPTED));
@@ -114,12 +124,23 @@ impl Train {
                     train: &trained.train,
                     command,
                     num_parameters: total(&count_parameters(&trained.model)).total,
+                    step: trained.step,
+                    checkpoint: None,
                 };
                 measured.evaluate_and_report()?;
                 Ok(ExitCode::SUCCESS)
             }
         }
     }
+}
+
+/// What profiled steps took, where steps were.
+fn print_profile(run: &RunDirectory, options: &RunOptions) -> Result<()> {
+    let path = run.profile();
+    if options.profile.is_some() && path.is_file() {
+        say(profile_table(&read_json(&path)?));
+    }
+    Ok(())
 }
 
 impl Train {

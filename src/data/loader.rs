@@ -2,7 +2,10 @@
 //! batch read on the collator's. Beside the batch in use there are never more than `prefetch` that wait and
 //! one in the making.
 
+use std::any::Any;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
@@ -10,15 +13,28 @@ use std::thread;
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
 
 use super::batch::HostBatch;
 use super::collate::{Collator, Pick, RowChoice};
 use super::mixture::{Mixture, StepPlan};
 use super::source::Source;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Makes the batch of a step; `None` past the last.
 type Make = dyn FnMut(usize) -> Option<Result<HostBatch>> + Send;
+
+/// Which sample of the data an image of a batch is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SampleName {
+    /// Number of its `[[data.sources]]`, from 0.
+    pub source: usize,
+    /// Its place in there, from 0.
+    pub sample: usize,
+    /// Its image.
+    pub image: PathBuf,
+}
 
 /// Batches of steps `range`; the item that progress counts is a batch.
 #[derive(Clone)]
@@ -70,6 +86,27 @@ impl Batches {
         Self { sources, collator, plan: Plan::InOrder(Arc::new(plan)), range, prefetch }
     }
 
+    /// Batch `index`, made by the caller's thread; `None` past the last.
+    pub fn batch(&self, index: usize) -> Option<Result<HostBatch>> {
+        self.maker()(index)
+    }
+
+    /// The samples of batch `index`, in its order; none past the last.
+    pub fn sample_names(&self, index: usize) -> Vec<SampleName> {
+        let samples = match self.plan.clone() {
+            Plan::Mixed(mut mixture) => mixture.step(index).map(|plan| plan.samples),
+            Plan::InOrder(plan) => plan
+                .get(index)
+                .map(|(source, samples)| samples.clone().map(|sample| (*source, sample)).collect()),
+        };
+        let name = |(source, sample): (usize, usize)| SampleName {
+            source,
+            sample,
+            image: self.sources[source].samples.image(sample).path.clone(),
+        };
+        samples.unwrap_or_default().into_iter().map(name).collect()
+    }
+
     /// A function that makes the batch of any step.
     fn maker(&self) -> Box<Make> {
         let (sources, collator) = (self.sources.clone(), self.collator.clone());
@@ -116,7 +153,12 @@ fn ahead(mut make: Box<Make>, steps: Range<usize>, prefetch: usize) -> Prefetche
     let (sender, receiver) = sync_channel(prefetch);
     let total = steps.len();
     thread::spawn(move || {
-        for batch in steps.map_while(&mut make) {
+        // A panic would look like the end of the data to whoever waits for it.
+        let mut careful = |step| {
+            catch_unwind(AssertUnwindSafe(|| make(step)))
+                .unwrap_or_else(|panic| Some(Err(panicked(step, panic.as_ref()))))
+        };
+        for batch in steps.map_while(&mut careful) {
             let failed = batch.is_err();
             // The receiver is gone when the run was stopped.
             if sender.send(batch).is_err() || failed {
@@ -125,6 +167,15 @@ fn ahead(mut make: Box<Make>, steps: Range<usize>, prefetch: usize) -> Prefetche
         }
     });
     Prefetched { receiver, done: 0, total }
+}
+
+fn panicked(step: usize, panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    Error::Compute {
+        problem: format!("the batch of step {} could not be made: panicked: {text}", step + 1),
+        help: "Report this as a bug, with what was printed before.".into(),
+    }
 }
 
 struct Prefetched {
@@ -150,7 +201,7 @@ impl DataLoaderIterator<HostBatch> for Prefetched {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
@@ -158,7 +209,6 @@ mod tests {
     use super::*;
     use crate::data::batch::BatchDims;
     use crate::data::sample::Task;
-    use crate::error::Error;
 
     /// A batch that only says which step it is of.
     fn batch(step: usize) -> HostBatch {
@@ -204,6 +254,19 @@ mod tests {
             let ahead = made.load(Ordering::SeqCst) - (step - 4);
             assert!(ahead <= 3 + 1, "{ahead}");
         }
+        assert!(batches.next().is_none());
+    }
+
+    #[test]
+    fn a_panic_while_a_batch_is_made_is_an_error_that_says_which() {
+        let make = |step| match step {
+            2 => panic!("an image of {} pixels", -1),
+            step => Some(Ok(batch(step))),
+        };
+        let mut batches = ahead(Box::new(make), 0..9, 1);
+        assert!(batches.next().unwrap().is_ok() && batches.next().unwrap().is_ok());
+        let error = batches.next().unwrap().unwrap_err().to_string();
+        assert!(error.contains("the batch of step 3") && error.contains("-1 pixels"), "{error}");
         assert!(batches.next().is_none());
     }
 

@@ -3,6 +3,7 @@
 pub mod alignment;
 pub mod augmentation;
 pub mod batch;
+pub mod batch_file;
 pub mod check;
 pub mod collate;
 pub mod directions;

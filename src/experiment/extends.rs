@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::document::{Node, Value};
+use super::renamed;
 use crate::error::{Error, Result};
 
 /// The key of a file that names the files it builds on.
@@ -24,6 +25,7 @@ fn read_within(path: &Path, named_at: Option<&str>, chain: &mut Vec<PathBuf>) ->
         ),
     })?;
     let mut document = Node::parse(path, &text)?;
+    renamed::apply(&mut document);
     let extended = take_extends(&mut document)?;
     chain.push(path.to_path_buf());
     let mut merged = Node::table(path.display().to_string());

@@ -6,12 +6,15 @@
 //! [`Experiment`], [`published`] fills in what a published model says of itself, and [`validate`] looks at what no single value can show.
 
 mod check;
+pub mod checkpoints;
 mod document;
 mod extends;
+pub mod logging;
 mod overrides;
 mod problem;
 mod published;
 pub mod reference;
+mod renamed;
 pub mod schema;
 mod shape;
 mod validate;

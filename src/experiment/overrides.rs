@@ -2,6 +2,7 @@
 
 use super::document::{Node, Value};
 use super::extends::EXTENDS;
+use super::renamed;
 use super::shape::{Schema, Shape};
 use crate::error::{Error, Result};
 
@@ -15,7 +16,7 @@ pub(super) fn apply(document: &mut Node, overrides: &[String], schema: &Schema) 
         let Some((key, value)) = text.split_once('=') else {
             return Err(problem(text, "has no `=`".into(), "Write --set path.to.key=value"));
         };
-        let (key, value) = (key.trim(), value.trim());
+        let (key, value) = (renamed::present(key.trim()), value.trim());
         if key.split('.').any(str::is_empty) {
             let help = "Write --set path.to.key=value, such as --set training.max_steps=100";
             return Err(problem(key, "is not the path of a key".into(), help));

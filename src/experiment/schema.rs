@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::checkpoints::CheckpointConfig;
+use super::logging::LoggingConfig;
 use crate::data::alignment::Alignment;
 use crate::data::mixture::Mixing;
 use crate::data::shapes::ShapesConfig;
@@ -41,6 +43,10 @@ pub struct Experiment {
     pub data: DataConfig,
     /// Steps, batches and checkpoints.
     pub training: TrainingConfig,
+    /// Which checkpoints are kept.
+    pub checkpoints: CheckpointConfig,
+    /// What is written beside `metrics.jsonl`.
+    pub logging: LoggingConfig,
     /// AdamW.
     pub optimizer: OptimizerConfig,
     /// Learning rate over the steps.
@@ -65,6 +71,8 @@ impl Default for Experiment {
             weights: Vec::new(),
             data: DataConfig::default(),
             training: TrainingConfig::default(),
+            checkpoints: CheckpointConfig::default(),
+            logging: LoggingConfig::default(),
             optimizer: OptimizerConfig::default(),
             schedule: ScheduleConfig::default(),
             losses: LossConfig::default(),
@@ -204,8 +212,6 @@ pub struct TrainingConfig {
     pub batch_size: usize,
     /// Steps between two checkpoints; the validation split is looked at then, too.
     pub checkpoint_every_steps: usize,
-    /// Checkpoints to keep, beside the best one.
-    pub keep_checkpoints: usize,
     /// Batches of the validation split per source, at most.
     pub validation_batches: usize,
     /// Batches that wait, ready, for their step; one more is in the making. A batch takes
@@ -229,7 +235,6 @@ impl Default for TrainingConfig {
             max_steps: 10_000,
             batch_size: 256,
             checkpoint_every_steps: 1_000,
-            keep_checkpoints: 2,
             validation_batches: 4,
             prefetch_batches: 2,
             parallel_parts: 1,

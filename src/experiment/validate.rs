@@ -39,6 +39,7 @@ impl Experiment {
         problems.extend(self.epochs_of_parts());
         problems.extend(features::validate(self));
         problems.extend(under("training", training(&self.training)));
+        problems.extend(self.checkpoints());
         problems.extend(under("optimizer", optimizer(&self.optimizer)));
         problems.extend(under("schedule", schedule(&self.schedule, self.training.max_steps)));
         let of_parts = self.detects() && self.losses.detection.weight > 0.0 || self.teaches_masks();
@@ -50,6 +51,17 @@ impl Experiment {
 }
 
 impl Experiment {
+    fn checkpoints(&self) -> Vec<ConfigProblem> {
+        let config = &self.checkpoints;
+        let count = at_least("checkpoints.keep_last", config.keep_last, 1);
+        let is_learnt = |task: &Task| self.data.sources.iter().any(|source| source.task == *task);
+        let task = config.best_task.filter(|task| !is_learnt(task)).map(|task| {
+            let found = format!("no source has the task {:?}", task.name());
+            problem("checkpoints.best_task", found, "the task of a source, or false for all")
+        });
+        count.into_iter().chain(task).collect()
+    }
+
     /// An epoch has every sample, so that no source can come later than another.
     fn epochs_of_parts(&self) -> Option<ConfigProblem> {
         self.training.epochs?;
@@ -217,7 +229,6 @@ fn training(config: &TrainingConfig) -> Vec<ConfigProblem> {
         ("max_steps", config.max_steps),
         ("batch_size", config.batch_size),
         ("checkpoint_every_steps", config.checkpoint_every_steps),
-        ("keep_checkpoints", config.keep_checkpoints),
         ("parallel_parts", config.parallel_parts),
     ];
     at_least_one(counts.into_iter().chain(config.epochs.map(|epochs| ("epochs", epochs)))).collect()

@@ -125,6 +125,7 @@ fn charts_of(records: &[&Record]) -> Vec<Chart> {
         overall("Learning rate", |s| s.learning_rate, false),
         overall("Gradient norm", |s| s.gradient_norm, true),
         overall("Images per second", |s| s.samples_per_second, true),
+        overall("Tokens per second", |s| s.cost.tokens_per_second.unwrap_or(f64::NAN), true),
     ];
     charts.into_iter().filter(|chart| !chart.curves.is_empty()).collect()
 }
@@ -234,6 +235,7 @@ mod tests {
             learning_rate: 1e-3,
             samples_per_second: 100.0,
             data_wait_share: 0.0,
+            cost: Default::default(),
         })
     }
 

@@ -8,6 +8,7 @@ use crate::geometry::BoundingBox;
 use crate::metrics::score::{Evaluation, Score, TaskScores};
 use crate::tasks::{Description, Detection, LocatedWord, Location, Narration};
 use crate::training::record::{LossRecord, Record, StepRecord, ValidationRecord};
+use crate::training::throughput::StepCost;
 
 /// Squares on a gradient: colour and box, normalised.
 const SQUARES: [([u8; 3], [f32; 4], &str); 3] = [
@@ -107,6 +108,7 @@ pub(super) fn records(steps: usize) -> Vec<Record> {
                 / 2.0,
             samples_per_second: 140.0 + 20.0 * noise,
             data_wait_share: 0.01,
+            cost: StepCost::default(),
         }));
         if step % (steps / 10).max(1) == 0 {
             records.extend(Task::ALL.map(|task| validation(step, task, fall)));

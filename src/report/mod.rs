@@ -32,6 +32,8 @@ pub mod overlay;
 mod page;
 pub mod palette;
 mod plot;
+pub mod run_plot;
+pub mod run_tables;
 pub mod table;
 mod text;
 

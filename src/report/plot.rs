@@ -39,26 +39,51 @@ impl Figure<'_> {
         lines: impl FnOnce(&Plot) -> Markup,
         below: Markup,
     ) -> Markup {
-        let x = Axis::straight(0.0, samples.clone().map(|s| s.step).fold(1.0, f64::max));
-        let y = Axis::around(samples.map(|s| s.value))
-            .map(|y| if self.may_be_logarithmic { y } else { y.straightened() });
+        let plot = self.plot(samples);
         html! {
             figure.chart {
                 figcaption {
                     (self.title)
-                    @if y.is_some_and(|y| y.is_logarithmic()) { " " small { "logarithmic" } }
+                    @if plot.as_ref().is_some_and(|plot| plot.y.is_logarithmic()) {
+                        " " small { "logarithmic" }
+                    }
                 }
-                @if let Some(y) = y { (self.svg(&Plot { x, y }, lines)) }
+                @if let Some(plot) = plot { (self.svg(&plot, None, lines)) }
                 @else { p.quiet { "Not one value of this curve is finite." } }
                 (below)
             }
         }
     }
 
-    fn svg(&self, plot: &Plot, lines: impl FnOnce(&Plot) -> Markup) -> Markup {
+    /// The chart alone at a place of a drawing: left, top, width and height.
+    pub(super) fn at(
+        &self,
+        place: [f32; 4],
+        samples: impl Iterator<Item = Sample> + Clone,
+        lines: impl FnOnce(&Plot) -> Markup,
+    ) -> Markup {
+        self.plot(samples).map_or(html! {}, |plot| self.svg(&plot, Some(place), lines))
+    }
+
+    /// The axes; `None` where no value is finite.
+    fn plot(&self, samples: impl Iterator<Item = Sample> + Clone) -> Option<Plot> {
+        let x = Axis::straight(0.0, samples.clone().map(|s| s.step).fold(1.0, f64::max));
+        let y = Axis::around(samples.map(|s| s.value))
+            .map(|y| if self.may_be_logarithmic { y } else { y.straightened() });
+        Some(Plot { x, y: y? })
+    }
+
+    fn svg(
+        &self,
+        plot: &Plot,
+        place: Option<[f32; 4]>,
+        lines: impl FnOnce(&Plot) -> Markup,
+    ) -> Markup {
+        let [x, y, width, height] = [0, 1, 2, 3].map(|index| place.map(|place| place[index]));
         let clip = format!("chart-{}", self.index);
         html! {
-            svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(self.label) {
+            svg x=[x] y=[y] width=[width] height=[height] viewBox={ "0 0 " (WIDTH) " " (HEIGHT) }
+                role="img" aria-label=(self.label) {
                 clipPath id=(clip) {
                     rect x=(LEFT) y="0" width=(WIDTH - LEFT) height=(HEIGHT - BOTTOM) {}
                 }

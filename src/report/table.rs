@@ -4,6 +4,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use crate::data::sample::Task;
 use crate::metrics::score::{Evaluation, Score, lower_is_better};
+use crate::training::profile::Profile;
 
 /// Whether the model beats the baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +121,27 @@ pub fn evaluation_table(evaluation: &Evaluation) -> String {
         ]);
     }
     table.to_string()
+}
+
+/// What the parts of a training step took, for a terminal.
+pub fn profile_table(profile: &Profile) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_FULL_CONDENSED);
+    table.set_header(["stage", "ms per step", "share"]);
+    align_right(&mut table, [1, 2]);
+    let mut row = |name: &str, seconds: f64| {
+        let share = seconds / profile.seconds.max(f64::MIN_POSITIVE);
+        table.add_row([
+            name.to_string(),
+            format!("{:.2}", seconds * 1e3),
+            format!("{:.1} %", share * 100.0),
+        ]);
+    };
+    profile.stages.iter().for_each(|time| row(time.stage.name(), time.seconds));
+    let staged: f64 = profile.stages.iter().map(|time| time.seconds).sum();
+    row("other", (profile.seconds - staged).max(0.0));
+    row("whole step", profile.seconds);
+    format!("{} steps on {}:\n{table}", profile.steps, profile.device)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::data::transform::load_canvas;
 use crate::error::{Error, Result};
 use crate::experiment::{self, Experiment};
 use crate::model::language::LanguageConfig;
+use crate::training::checkpoint_state::CheckpointState;
 use crate::training::parameters::{count_parameters, total};
 use crate::training::run_directory::RunDirectory;
 use crate::training::weights;
@@ -47,13 +48,15 @@ pub fn default_model() -> Result<PathBuf> {
     })
 }
 
-/// The model of a run for inference on `device`, and how many parameters it has.
+/// The model of a run for inference on `device`, with the weights of a checkpoint or those at the end of
+/// training, and how many parameters it has.
 ///
 /// # Errors
 /// What [`Tokenizer::from_file`] and [`weights::load`] find; [`Error::Device`] where the device cannot
 /// keep the weights.
 pub fn load(
     run: &RunDirectory,
+    checkpoint: Option<&CheckpointState>,
     experiment: &Experiment,
     device: &Device,
 ) -> Result<(Predictor, usize)> {
@@ -61,7 +64,10 @@ pub fn load(
         backend::check_keeps(device, language.storage.dtype())?;
     }
     let tokenizer = Tokenizer::from_file(run.tokenizer())?;
-    let model = weights::load(run, experiment, &tokenizer, device)?;
+    let model = match checkpoint {
+        None => weights::load(run, experiment, &tokenizer, device)?,
+        Some(state) => weights::load_checkpoint(run, state, experiment, &tokenizer, device)?,
+    };
     let num_parameters = total(&count_parameters(&model)).total;
     let predictor = Predictor::new(&model, tokenizer, &experiment.data.sources)
         .with_decoding(experiment.decoding.clone());
@@ -76,7 +82,7 @@ impl Predictor {
     pub fn open(run: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let run = RunDirectory::open(run.as_ref())?;
         let experiment = experiment::load(&run.experiment(), &[])?;
-        Ok(load(&run, &experiment, device)?.0)
+        Ok(load(&run, None, &experiment, device)?.0)
     }
 
     /// Reads image files and looks at them: [`load_canvas`] and [`Self::encode`].

@@ -1,72 +1,78 @@
 //! Checkpoints that are there as a whole or not at all.
 //!
-//! burn-train saves a model, an optimizer and a schedule on three threads. Each file is written
-//! beside its place and moved there; when the third has arrived, `state-N.json` is written. A
-//! checkpoint is one that has this file, so what a killed run left half done is never resumed from.
+//! burn-train saves a model, an optimizer and a schedule on three threads. Each file is written beside its
+//! place, brought to the disk and moved there; when the third has arrived, `state-N.json` is written, with
+//! the checksums of all three ([`super::checkpoint_state`]). Only then do older checkpoints go, so that
+//! there is a whole one at every moment.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::store::ModuleRecord;
-use burn::train::checkpoint::{Checkpoint, Checkpointer, CheckpointerError};
-use serde::{Deserialize, Serialize};
+use burn::train::checkpoint::{
+    Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy,
+};
+use burn::train::metric::store::EventStoreClient;
 
-use super::run_directory::{read_json, write_json};
+use super::checkpoint_state::{self, CheckpointState, best, state_path};
+use super::durable::{Checksum, move_into_place};
 use crate::error::{Error, Result};
+use crate::experiment::checkpoints::CheckpointConfig;
 
 /// Files of a checkpoint, without their number.
 const PARTS: [&str; 3] = ["model", "optimizer", "schedule"];
 
-/// Where a run stood at a checkpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CheckpointState {
-    /// Number of the checkpoint, from 1.
-    pub number: usize,
-    /// Optimiser steps done.
-    pub step: usize,
+/// The file of a part.
+fn file_name(part: &str, number: usize) -> String {
+    format!("{part}-{number}.bpk")
 }
 
-/// The last complete checkpoint in `directory`, if any.
-///
-/// # Errors
-/// [`Error::Io`] or [`Error::Format`] where its state cannot be read.
-pub fn latest(directory: &Path) -> Result<Option<CheckpointState>> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io("read", directory)(error)),
-    };
-    let number = |name: &str| -> Option<usize> {
-        name.strip_prefix("state-")?.strip_suffix(".json")?.parse().ok()
-    };
-    let numbers =
-        entries.flatten().filter_map(|entry| number(&entry.file_name().to_string_lossy()));
-    numbers.max().map(|number| read_json(&state_path(directory, number))).transpose()
-}
-
-fn state_path(directory: &Path, number: usize) -> PathBuf {
-    directory.join(format!("state-{number}.json"))
+/// Where the weights of a checkpoint are.
+pub fn model_path(directory: &Path, number: usize) -> PathBuf {
+    directory.join(file_name("model", number))
 }
 
 /// The three savers of a run.
 pub struct Checkpoints {
     directory: PathBuf,
-    /// The step of the checkpoint that is being saved, and how many of its files have arrived.
-    pending: Mutex<HashMap<usize, (usize, usize)>>,
+    config: CheckpointConfig,
+    /// Checkpoints that are being saved.
+    pending: Mutex<HashMap<usize, Pending>>,
+    /// Checkpoints that are there, in their order.
+    kept: Mutex<Vec<CheckpointState>>,
+}
+
+/// A checkpoint that is being saved.
+struct Pending {
+    step: usize,
+    score: Option<f64>,
+    /// Its files that have arrived.
+    files: BTreeMap<String, Checksum>,
 }
 
 impl Checkpoints {
-    /// Checkpoints in `directory`.
-    pub fn new(directory: PathBuf) -> Arc<Self> {
-        Arc::new(Self { directory, pending: Mutex::default() })
+    /// Checkpoints in `directory`, of a run that goes on from `number`, or from its start. What is there of
+    /// later ones was damaged or cut off, and goes.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the folder cannot be read or changed.
+    pub fn new(
+        directory: PathBuf,
+        config: CheckpointConfig,
+        number: Option<usize>,
+    ) -> Result<Arc<Self>> {
+        remove_leftovers(&directory, number.unwrap_or(0))?;
+        let kept = Mutex::new(checkpoint_state::all(&directory)?);
+        Ok(Arc::new(Self { directory, config, pending: Mutex::default(), kept }))
     }
 
-    /// Says that checkpoint `number`, about to be saved, is of `step`.
-    pub fn announce(&self, number: usize, step: usize) {
-        self.pending().insert(number, (step, 0));
+    /// Says that checkpoint `number`, about to be saved, is of `step` and as good as `score`.
+    pub fn announce(&self, number: usize, step: usize, score: Option<f64>) {
+        let pending = Pending { step, score, files: BTreeMap::new() };
+        lock(&self.pending).insert(number, pending);
     }
 
     /// The savers of model, optimizer and schedule.
@@ -74,22 +80,85 @@ impl Checkpoints {
         PARTS.map(|name| Part { checkpoints: self.clone(), name })
     }
 
-    fn pending(&self) -> std::sync::MutexGuard<'_, HashMap<usize, (usize, usize)>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Counts a file that has arrived; the last one completes the checkpoint.
-    fn arrived(&self, number: usize) -> Result<(), CheckpointerError> {
-        let mut pending = self.pending();
-        let Some((step, count)) = pending.get_mut(&number) else { return Ok(()) };
-        *count += 1;
-        if *count < PARTS.len() {
-            return Ok(());
+    /// A file has arrived; the last one completes the checkpoint, and others go that are too many.
+    fn arrived(&self, number: usize, name: String, checksum: Checksum) -> Result<()> {
+        let complete = {
+            let mut pending = lock(&self.pending);
+            let Some(checkpoint) = pending.get_mut(&number) else { return Ok(()) };
+            checkpoint.files.insert(name, checksum);
+            if checkpoint.files.len() < PARTS.len() {
+                return Ok(());
+            }
+            pending.remove(&number)
+        };
+        let Some(Pending { step, score, files }) = complete else { return Ok(()) };
+        let state = CheckpointState::new(number, step, score, files);
+        state.write(&self.directory)?;
+        let mut kept = lock(&self.kept);
+        kept.retain(|other| other.number != number);
+        kept.push(state);
+        for number in superfluous(&kept, &self.config) {
+            remove(&self.directory, number)?;
+            kept.retain(|state| state.number != number);
         }
-        let state = CheckpointState { number, step: *step };
-        pending.remove(&number);
-        write_json(&state_path(&self.directory, number), &state)
-            .map_err(|error| CheckpointerError::Unknown(error.to_string()))
+        Ok(())
+    }
+}
+
+fn lock<T>(value: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Numbers of the checkpoints that are neither of the last nor of the best.
+fn superfluous(kept: &[CheckpointState], config: &CheckpointConfig) -> Vec<usize> {
+    let best = best(kept, config.keep_best);
+    let last = kept.len().saturating_sub(config.keep_last);
+    let older = kept.iter().take(last);
+    let is_best = |state: &CheckpointState| best.iter().any(|other| other.number == state.number);
+    older.filter(|state| !is_best(state)).map(|state| state.number).collect()
+}
+
+/// Removes a checkpoint. The state goes first: without it, what remains is no checkpoint.
+fn remove(directory: &Path, number: usize) -> Result<()> {
+    let files = PARTS.map(|part| directory.join(file_name(part, number)));
+    [state_path(directory, number)].into_iter().chain(files).try_for_each(|path| remove_file(&path))
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes what a process that was killed left half written, and checkpoints after `number`.
+fn remove_leftovers(directory: &Path, number: usize) -> Result<()> {
+    let entries = fs::read_dir(directory).map_err(Error::io("read", directory))?;
+    let number_of = |name: &str| -> Option<usize> {
+        let (_, rest) = name.split_once('-')?;
+        rest.split('.').next()?.parse().ok()
+    };
+    let mut leftovers: Vec<PathBuf> = entries
+        .flatten()
+        .filter(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            name.contains(".partial") || number_of(&name).is_some_and(|found| found > number)
+        })
+        .map(|entry| entry.path())
+        .collect();
+    // States first, as ever.
+    leftovers.sort_by_key(|path| path.extension().is_some_and(|extension| extension != "json"));
+    leftovers.iter().try_for_each(|path| remove_file(path))
+}
+
+/// Every checkpoint is saved; which of them go is decided when it is there.
+pub struct SaveAll;
+
+impl CheckpointingStrategy for SaveAll {
+    fn checkpointing(&mut self, _: usize, _: &EventStoreClient) -> Vec<CheckpointingAction> {
+        vec![CheckpointingAction::Save]
     }
 }
 
@@ -101,32 +170,29 @@ pub struct Part {
 
 impl Part {
     fn path(&self, number: usize) -> PathBuf {
-        self.checkpoints.directory.join(format!("{}-{number}.bpk", self.name))
+        self.checkpoints.directory.join(file_name(self.name, number))
     }
 }
 
 impl<R: Checkpoint> Checkpointer<R> for Part {
     fn save(&self, number: usize, record: R) -> Result<(), CheckpointerError> {
         let beside = self.checkpoints.directory.join(format!("{}-{number}.partial.bpk", self.name));
-        record.save(beside.clone())?;
-        fs::File::open(&beside)
-            .and_then(|file| file.sync_all())
-            .and_then(|()| fs::rename(&beside, self.path(number)))
-            .map_err(CheckpointerError::IOError)?;
-        self.checkpoints.arrived(number)
+        if let Err(error) = record.save(beside.clone()) {
+            // A disk that is full is not made fuller.
+            let _ = fs::remove_file(&beside);
+            return Err(error);
+        }
+        // Of what was written, before it is asked for by its name.
+        let checksum = Checksum::of(&beside).map_err(CheckpointerError::IOError)?;
+        move_into_place(&beside, &self.path(number)).map_err(CheckpointerError::IOError)?;
+        self.checkpoints
+            .arrived(number, file_name(self.name, number), checksum)
+            .map_err(|error| CheckpointerError::Unknown(error.to_string()))
     }
 
-    /// The state goes first: without it, what remains is no checkpoint.
     fn delete(&self, number: usize) -> Result<(), CheckpointerError> {
-        for path in [state_path(&self.checkpoints.directory, number), self.path(number)] {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(CheckpointerError::IOError(error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        remove(&self.checkpoints.directory, number)
+            .map_err(|error| CheckpointerError::Unknown(error.to_string()))
     }
 
     fn restore(&self, number: usize) -> Result<R, CheckpointerError> {
@@ -157,21 +223,32 @@ impl Checkpointer<ModuleRecord> for ModelPart {
         Checkpointer::<ModuleRecord>::delete(&self.part, number)
     }
 
-    /// What is left out may be absent when the record is loaded; a parameter that has no place is an
-    /// error to Burn, so that with the right number of them none is missing.
     fn restore(&self, number: usize) -> Result<ModuleRecord, CheckpointerError> {
-        let record: ModuleRecord = self.part.restore(number)?;
-        let Some(expected) = self.num_saved else { return Ok(record) };
-        if record.len() != expected {
-            let path = self.part.path(number);
-            return Err(CheckpointerError::Unknown(format!(
-                "{} holds {} parameters, not the {expected} that the run saves",
-                path.display(),
-                record.len()
-            )));
-        }
-        Ok(record.allow_partial(true))
+        read_model(&self.part.path(number), self.num_saved)
     }
+}
+
+/// Reads the weights of a checkpoint, of which it holds `num_saved`; all where that is `None`.
+///
+/// What is left out may be absent when the record is loaded; a parameter that has no place is an error to
+/// Burn, so that with the right number of them none is missing.
+///
+/// # Errors
+/// [`CheckpointerError`] where the file cannot be read, or holds another number of parameters.
+pub fn read_model(
+    path: &Path,
+    num_saved: Option<usize>,
+) -> Result<ModuleRecord, CheckpointerError> {
+    let record = <ModuleRecord as Checkpoint>::load(path.to_path_buf())?;
+    let Some(expected) = num_saved else { return Ok(record) };
+    if record.len() != expected {
+        return Err(CheckpointerError::Unknown(format!(
+            "{} holds {} parameters, not the {expected} that the run saves",
+            path.display(),
+            record.len()
+        )));
+    }
+    Ok(record.allow_partial(true))
 }
 
 #[cfg(test)]
@@ -181,6 +258,7 @@ mod tests {
     use burn::nn::{Linear, LinearConfig};
     use burn::tensor::Device;
 
+    use super::super::checkpoint_state::latest;
     use super::*;
 
     fn linear() -> Linear {
@@ -191,21 +269,30 @@ mod tests {
         part.save(number, linear().into_record()).unwrap();
     }
 
+    fn checkpoints(directory: &Path, keep_last: usize, keep_best: usize) -> Arc<Checkpoints> {
+        let config = CheckpointConfig { keep_last, keep_best, ..CheckpointConfig::default() };
+        Checkpoints::new(directory.to_path_buf(), config, None).unwrap()
+    }
+
+    /// Steps of the checkpoints that are there.
+    fn steps(directory: &Path) -> Vec<usize> {
+        checkpoint_state::all(directory).unwrap().iter().map(|state| state.step).collect()
+    }
+
     #[test]
     fn a_checkpoint_is_there_when_its_three_files_are() {
         let directory = tempfile::tempdir().unwrap();
-        let checkpoints = Checkpoints::new(directory.path().to_path_buf());
+        let checkpoints = checkpoints(directory.path(), 2, 0);
         assert_eq!(latest(directory.path()).unwrap(), None);
         let [model, optimizer, schedule] = checkpoints.parts();
-        checkpoints.announce(1, 10);
+        checkpoints.announce(1, 10, None);
         save(&model, 1);
         save(&schedule, 1);
         assert_eq!(latest(directory.path()).unwrap(), None, "the optimizer is missing");
         save(&optimizer, 1);
-        let first = CheckpointState { number: 1, step: 10 };
-        assert_eq!(latest(directory.path()).unwrap(), Some(first));
+        assert_eq!(latest(directory.path()).unwrap().unwrap().step, 10);
 
-        checkpoints.announce(2, 20);
+        checkpoints.announce(2, 20, None);
         for part in [&model, &optimizer, &schedule] {
             save(part, 2);
         }
@@ -214,16 +301,56 @@ mod tests {
         assert_eq!(restored.len(), 2);
 
         Checkpointer::<ModuleRecord>::delete(&model, 2).unwrap();
-        assert_eq!(latest(directory.path()).unwrap(), Some(first), "half a checkpoint is none");
+        assert_eq!(steps(directory.path()), [10]);
         Checkpointer::<ModuleRecord>::delete(&model, 2).unwrap();
     }
 
     #[test]
-    fn no_folder_is_no_checkpoint_and_a_broken_state_is_named() {
+    fn the_only_checkpoint_goes_after_the_next_is_whole() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(latest(&directory.path().join("none")).unwrap(), None);
-        fs::write(directory.path().join("state-4.json"), "{\"number\": 4").unwrap();
-        let error = latest(directory.path()).unwrap_err().to_string();
-        assert!(error.contains("state-4.json"), "{error}");
+        let checkpoints = checkpoints(directory.path(), 1, 0);
+        let [model, optimizer, schedule] = checkpoints.parts();
+        for number in 1..=2 {
+            checkpoints.announce(number, number * 10, None);
+            save(&model, number);
+            save(&optimizer, number);
+            if number == 2 {
+                assert_eq!(latest(directory.path()).unwrap().unwrap().step, 10);
+            }
+            save(&schedule, number);
+        }
+        assert_eq!(steps(directory.path()), [20]);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn the_last_and_the_best_are_kept_also_by_a_run_that_was_resumed() {
+        let directory = tempfile::tempdir().unwrap();
+        let go_on = |from: Option<usize>, scores: &[(usize, Option<f64>)]| {
+            let config = CheckpointConfig { keep_last: 1, keep_best: 2, ..Default::default() };
+            let checkpoints =
+                Checkpoints::new(directory.path().to_path_buf(), config, from).unwrap();
+            for (number, score) in scores {
+                checkpoints.announce(*number, number * 10, *score);
+                checkpoints.parts().iter().for_each(|part| save(part, *number));
+            }
+            steps(directory.path())
+        };
+        let scores = [(1, Some(5.0)), (2, Some(1.0)), (3, Some(3.0)), (4, Some(f64::NAN))];
+        assert_eq!(go_on(None, &scores), [20, 30, 40]);
+        assert_eq!(go_on(Some(4), &[(5, Some(2.0)), (6, None)]), [20, 50, 60]);
+        // From an earlier one, because the last was damaged: what came after it is gone.
+        assert_eq!(go_on(Some(5), &[(6, Some(9.0))]), [20, 50, 60]);
+        assert_eq!(go_on(Some(2), &[]), [20]);
+    }
+
+    #[test]
+    fn what_was_cut_off_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["model-1.partial.bpk", "state-1.partial", "model-1.bpk"] {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        checkpoints(directory.path(), 1, 0);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

@@ -124,6 +124,7 @@ mod tests {
             learning_rate: 1e-3,
             samples_per_second: 100.0,
             data_wait_share: 0.25,
+            cost: Default::default(),
         };
         let line = console.line(&record, Duration::from_secs(90), Some(1 << 30));
         assert_eq!(

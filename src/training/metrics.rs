@@ -29,7 +29,6 @@ pub trait Quantity: Clone + Send + Sync + 'static {
 pub struct TotalLoss;
 
 impl Quantity for TotalLoss {
-    // burn-train's checkpointing by the best validation loss looks for this name.
     const NAME: &'static str = "Loss";
     fn of(output: &StepOutput) -> Option<f64> {
         Some(output.losses.loss)
@@ -55,6 +54,17 @@ impl Quantity for PointLoss {
     const NAME: &'static str = "Point loss";
     fn of(output: &StepOutput) -> Option<f64> {
         output.losses.point_loss
+    }
+}
+
+/// Overlap loss before its weight.
+#[derive(Clone)]
+pub struct OverlapLoss;
+
+impl Quantity for OverlapLoss {
+    const NAME: &'static str = "Overlap loss";
+    fn of(output: &StepOutput) -> Option<f64> {
+        output.losses.overlap_loss
     }
 }
 
@@ -101,6 +111,44 @@ impl Quantity for Throughput {
     const HIGHER_IS_BETTER: bool = true;
     fn of(output: &StepOutput) -> Option<f64> {
         Some(output.samples_per_second)
+    }
+}
+
+/// Tokens of texts per second, without padding.
+#[derive(Clone)]
+pub struct Tokens;
+
+impl Quantity for Tokens {
+    const NAME: &'static str = "Tokens";
+    const UNIT: Option<&'static str> = Some("tokens/s");
+    const HIGHER_IS_BETTER: bool = true;
+    fn of(output: &StepOutput) -> Option<f64> {
+        output.cost.tokens_per_second
+    }
+}
+
+/// Floating-point operations per second, as [`super::throughput`] counts them.
+#[derive(Clone)]
+pub struct Operations;
+
+impl Quantity for Operations {
+    const NAME: &'static str = "Operations";
+    const UNIT: Option<&'static str> = Some("GFLOP/s");
+    const HIGHER_IS_BETTER: bool = true;
+    fn of(output: &StepOutput) -> Option<f64> {
+        Some(output.cost.flops_per_second? / 1e9)
+    }
+}
+
+/// Memory of the process, where the device is the host; of other devices it is not known.
+#[derive(Clone)]
+pub struct Memory;
+
+impl Quantity for Memory {
+    const NAME: &'static str = "Memory";
+    const UNIT: Option<&'static str> = Some("GiB");
+    fn of(output: &StepOutput) -> Option<f64> {
+        Some(output.cost.memory_bytes? as f64 / (1_u64 << 30) as f64)
     }
 }
 

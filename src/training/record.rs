@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::detection::DetectionMeasure;
+use super::durable::move_into_place;
 use super::mask_losses::MaskMeasure;
+use super::throughput::StepCost;
 use crate::data::sample::Task;
 use crate::error::{Error, Result};
 
@@ -39,6 +41,9 @@ pub struct StepRecord {
     pub samples_per_second: f64,
     /// Share of the step's time spent waiting for its batch.
     pub data_wait_share: f64,
+    /// What else it cost, each a key of the record.
+    #[serde(flatten)]
+    pub cost: StepCost,
 }
 
 /// What the validation split measured for one task.
@@ -110,6 +115,15 @@ fn weighted_mean<const N: usize>(
     (total > 0.0).then(|| sum.map(|sum| sum / total))
 }
 
+/// Takes records as soon as they are known.
+pub trait RecordSink: std::fmt::Debug + Send {
+    /// Takes one.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be written.
+    fn append(&mut self, record: &Record) -> Result<()>;
+}
+
 /// Appends records to `metrics.jsonl`, each as soon as it is known.
 #[derive(Debug)]
 pub struct RecordLog {
@@ -137,9 +151,20 @@ impl RecordLog {
         } else {
             Vec::new()
         };
-        let mut log = Self::create(path)?;
+        // Beside its place, so that a process that is killed here leaves the file as it was.
+        let beside = path.with_extension("partial.jsonl");
+        let mut log = Self::create(&beside)?;
         kept.iter().try_for_each(|record| log.append(record))?;
-        Ok(log)
+        move_into_place(&beside, path).map_err(Error::io("write", path))?;
+        Ok(Self { path: path.to_path_buf(), ..log })
+    }
+
+    /// Brings what was written to the disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where that fails.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(Error::io("write", &self.path))
     }
 
     /// Writes one line.
@@ -148,7 +173,9 @@ impl RecordLog {
     /// [`Error::Io`] where the file cannot be written.
     pub fn append(&mut self, record: &Record) -> Result<()> {
         let line = serde_json::to_string(record).map_err(io::Error::from);
-        line.and_then(|line| writeln!(self.file, "{line}")).map_err(Error::io("write", &self.path))
+        // At once, so that other processes see whole lines.
+        line.and_then(|line| self.file.write_all(format!("{line}\n").as_bytes()))
+            .map_err(Error::io("write", &self.path))
     }
 }
 
@@ -197,6 +224,7 @@ mod tests {
             learning_rate: 1e-3,
             samples_per_second: 10.0,
             data_wait_share: 0.0,
+            cost: StepCost::default(),
         })
     }
 
@@ -215,6 +243,7 @@ mod tests {
         log.append(&record(4)).unwrap();
         let steps: Vec<_> = read(&path).unwrap().iter().map(Record::step).collect();
         assert_eq!(steps, [1, 2, 3, 4]);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]

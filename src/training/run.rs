@@ -1,35 +1,40 @@
 //! From an experiment to trained weights in a run directory.
 
+use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::Device;
-use burn::train::checkpoint::{
-    ComposedCheckpointingStrategy, KeepLastNCheckpoints, MetricCheckpointingStrategy,
-};
-use burn::train::logger::FileMetricLogger;
 use burn::train::metric::LearningRateMetric;
-use burn::train::metric::store::{Aggregate, Direction, Split};
 use burn::train::renderer::MetricsRenderer;
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::{
     Interrupter, Learner, LearningResult, SupervisedTraining, TrainingError, TrainingStrategy,
 };
 
-use super::checkpoint::{self, CheckpointState, Checkpoints, ModelPart};
+use super::checkpoint::{Checkpoints, ModelPart, SaveAll};
+use super::checkpoint_state::{self, CheckpointState};
 use super::console::Console;
+use super::dashboard_log::DashboardLog;
+use super::failure::Evidence;
 use super::frozen_record::FrozenRecord;
 use super::metrics::{
-    DetectionLoss, GradientNorm, MaskLoss, PointLoss, QuantityMetric, TextLoss, Throughput,
-    TotalLoss,
+    DetectionLoss, GradientNorm, MaskLoss, Memory, Operations, OverlapLoss, PointLoss,
+    QuantityMetric, TextLoss, Throughput, Tokens, TotalLoss,
 };
-use super::record::RecordLog;
+use super::profile::Profiler;
+use super::record::{RecordLog, RecordSink};
 use super::renderer::Silent;
 use super::run_directory::{RunDirectory, write_atomically};
+use super::run_lock::RunLock;
 use super::sources;
 use super::step::TrainingModel;
 use super::strategy::{Journal, Span, StepLoop};
+use super::table_log::TableLog;
+use super::tensorboard::TensorBoard;
+use super::throughput::Meter;
 use super::{features, frozen, learning_rates, optimizer, resume, weights};
 use crate::data::collate::Collator;
 use crate::data::loader::Batches;
@@ -60,6 +65,8 @@ pub struct RunOptions {
     pub resume: bool,
     /// How progress is shown.
     pub dashboard: Dashboard,
+    /// Steps whose parts are timed, after a warm-up; `None` for none.
+    pub profile: Option<usize>,
     /// Set from elsewhere to stop after the step in progress, with a checkpoint.
     pub stop: Arc<AtomicBool>,
 }
@@ -75,6 +82,8 @@ pub struct Trained {
     pub tokenizer: Tokenizer,
     /// What was learnt from.
     pub train: Vec<Source>,
+    /// Steps done.
+    pub step: usize,
 }
 
 /// How training ended.
@@ -108,7 +117,7 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     if !options.resume {
         weights::ensure(experiment)?;
     }
-    let (run, state) = open_directory(experiment, options)?;
+    let (run, state, _lock) = open_directory(experiment, options)?;
     sources::ensure_shapes(&experiment.data)?;
     let train = sources::load_split(&experiment.data, &experiment.data.splits.train)?;
     let validation = sources::load_split(&experiment.data, &experiment.data.splits.validation)?;
@@ -121,7 +130,7 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
 
     let mixture = mixture(experiment, &train)?;
     let span = Span {
-        first_step: state.map_or(0, |state| state.step),
+        first_step: state.as_ref().map_or(0, |state| state.step),
         max_steps: mixture.num_steps(),
         checkpoint_every_steps: experiment.training.checkpoint_every_steps,
     };
@@ -146,6 +155,11 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
         experiment.training.parallel_parts,
         frozen.left_out(),
     );
+    let profiler = options.profile.map(Profiler::of).unwrap_or_default();
+    if options.profile.is_some() {
+        remove_profile(&run)?;
+    }
+    let model = model.with_profiler(profiler);
     let mut collator = sources::collator(experiment, tokenizer.clone())?;
     let stop = &options.stop;
     collator.features = features::prepare(experiment, &model.model, &train, &validation, stop)?;
@@ -153,8 +167,10 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
         return Ok(Outcome::Stopped { run, step: span.first_step });
     }
     let batches = batches(experiment, train.clone(), validation, collator, mixture);
-    let journal = journal(&run, span, options.dashboard)?;
-    let launch = Launch { experiment, options, run: &run, state, span, device, journal: &journal };
+    let journal = journal(&run, experiment, span, options.dashboard)?;
+    let evidence = Evidence { run: run.clone(), frozen: frozen.clone(), batches: batches.clone() };
+    let launch =
+        Launch { experiment, options, run: &run, state, span, device, evidence, journal: &journal };
     let result = launch.run(model, batches)?;
 
     let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
@@ -170,19 +186,33 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     }
     let model = result.model.model;
     weights::save(&run, &model, &frozen)?;
-    Ok(Outcome::Finished(Box::new(Trained { run, model, tokenizer, train })))
+    Ok(Outcome::Finished(Box::new(Trained { run, model, tokenizer, train, step })))
+}
+
+/// Removes the profile of an earlier process, which is of other steps.
+fn remove_profile(run: &RunDirectory) -> Result<()> {
+    match fs::remove_file(run.profile()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("remove", run.profile())(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The run directory, and where to go on from.
 fn open_directory(
     experiment: &Experiment,
     options: &RunOptions,
-) -> Result<(RunDirectory, Option<CheckpointState>)> {
+) -> Result<(RunDirectory, Option<CheckpointState>, RunLock)> {
     let default = || experiment.output.join(&experiment.name);
     let path = options.directory.clone().unwrap_or_else(default);
     let has_run = RunDirectory::open(&path).is_ok();
     match (has_run, options.resume) {
-        (false, false) => Ok((RunDirectory::create(path)?, None)),
+        (false, false) => {
+            let run = RunDirectory::create(path)?;
+            let lock = RunLock::take(&run)?;
+            Ok((run, None, lock))
+        }
         (true, false) => Err(Error::Run {
             path,
             problem: "holds a run already".into(),
@@ -196,12 +226,13 @@ fn open_directory(
         }),
         (true, true) => {
             let run = RunDirectory::create(path)?;
+            let lock = RunLock::take(&run)?;
             resume::check_same(&run, experiment)?;
-            let state = checkpoint::latest(&run.checkpoints())?;
+            let state = checkpoint_state::latest(&run.checkpoints())?;
             if state.is_none() {
                 tracing::warn!("{} has no checkpoint yet: from the start", run.path().display());
             }
-            Ok((run, state))
+            Ok((run, state, lock))
         }
     }
 }
@@ -246,14 +277,26 @@ fn batches(
     ]
 }
 
-fn journal(run: &RunDirectory, span: Span, dashboard: Dashboard) -> Result<Arc<Mutex<Journal>>> {
+fn journal(
+    run: &RunDirectory,
+    experiment: &Experiment,
+    span: Span,
+    dashboard: Dashboard,
+) -> Result<Arc<Mutex<Journal>>> {
     let log = match span.first_step {
         0 => RecordLog::create(&run.metrics())?,
         step => RecordLog::resume(&run.metrics(), step)?,
     };
+    let mut sinks: Vec<Box<dyn RecordSink>> = Vec::new();
+    if experiment.logging.csv {
+        sinks.push(Box::new(TableLog::begin(run)?));
+    }
+    if experiment.logging.tensorboard {
+        sinks.push(Box::new(TensorBoard::begin(run)?));
+    }
     let console =
         (dashboard == Dashboard::Plain).then(|| Console::new(span.first_step, span.max_steps));
-    Ok(Arc::new(Mutex::new(Journal { log, console, step: 0, failure: None })))
+    Ok(Arc::new(Mutex::new(Journal { log, sinks, console, step: 0, failure: None })))
 }
 
 /// A run that is ready to go.
@@ -265,6 +308,7 @@ struct Launch<'a> {
     state: Option<CheckpointState>,
     span: Span,
     device: Device,
+    evidence: Evidence,
     journal: &'a Arc<Mutex<Journal>>,
 }
 
@@ -275,7 +319,9 @@ impl Launch<'_> {
         model: TrainingModel,
         [train, validation]: [Batches; 2],
     ) -> Result<LearningResult<TrainingModel>> {
-        let Self { experiment, options, run, state, span, device, journal } = self;
+        let Self { experiment, options, run, state, span, device, evidence, journal } = self;
+        let profiler = model.profiler.clone();
+        let meter = Meter::new(&model.model, &experiment.model, &device);
         let optimizer = optimizer::optimizer(&experiment.optimizer, &model);
         let rate = experiment.optimizer.learning_rate;
         let groups = learning_rates::groups(&experiment.optimizer, &model);
@@ -283,10 +329,11 @@ impl Launch<'_> {
         let num_saved = model.num_saved();
         let learner = Learner::new(model, optimizer, schedule);
 
-        let checkpoints = Checkpoints::new(run.checkpoints());
+        let first = state.map(|state| state.number);
+        let checkpoints =
+            Checkpoints::new(run.checkpoints(), experiment.checkpoints.clone(), first)?;
         let [model_part, optimizer_part, schedule_part] = checkpoints.parts();
         let model_part = ModelPart::new(model_part, num_saved);
-        let first = state.map(|state| state.number);
         let interrupter = Interrupter::new();
         let renderer: Box<dyn MetricsRenderer> = match options.dashboard {
             Dashboard::Tui => Box::new(TuiMetricsRendererWrapper::new(interrupter.clone(), first)),
@@ -299,6 +346,10 @@ impl Launch<'_> {
             checkpoints,
             stop: options.stop.clone(),
             has_dashboard: options.dashboard == Dashboard::Tui,
+            meter,
+            best: experiment.checkpoints.clone(),
+            evidence,
+            profiler,
             journal: journal.clone(),
         };
         let training = SupervisedTraining::new(run.path(), Arc::new(train), Arc::new(validation))
@@ -308,30 +359,29 @@ impl Launch<'_> {
                 QuantityMetric::<PointLoss>::new(),
             ))
             .metric_train_numeric(QuantityMetric::<Throughput>::new())
+            .metric_train_numeric(QuantityMetric::<Tokens>::new())
+            .metric_train_numeric(QuantityMetric::<Operations>::new())
+            .metric_train_numeric(QuantityMetric::<Memory>::new())
             .metric_train_numeric(QuantityMetric::<GradientNorm>::new())
             .metric_train_numeric(LearningRateMetric::new())
-            .with_metric_logger(FileMetricLogger::new(run.dashboard()))
+            .with_metric_logger(DashboardLog::new(run.dashboard()))
             .with_application_logger(None)
             .with_interrupter(interrupter)
             .renderer(renderer)
             .with_custom_checkpointers(model_part, optimizer_part, schedule_part)
-            .with_checkpointing_strategy(
-                ComposedCheckpointingStrategy::builder()
-                    .add(KeepLastNCheckpoints::new(experiment.training.keep_checkpoints))
-                    .add(MetricCheckpointingStrategy::new(
-                        &QuantityMetric::<TotalLoss>::new(),
-                        Aggregate::Mean,
-                        Direction::Lowest,
-                        Split::Valid,
-                    ))
-                    .build(),
-            )
+            .with_checkpointing_strategy(SaveAll)
             .num_epochs(first.unwrap_or(0) + span.num_checkpoints())
             .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)));
         let training = match experiment.teaches_masks() {
             true => training
                 .metric_train_numeric(QuantityMetric::<MaskLoss>::new())
                 .metric_valid_numeric(QuantityMetric::<MaskLoss>::new()),
+            false => training,
+        };
+        let training = match experiment.losses.overlap.weight > 0.0 {
+            true => training
+                .metric_train_numeric(QuantityMetric::<OverlapLoss>::new())
+                .metric_valid_numeric(QuantityMetric::<OverlapLoss>::new()),
             false => training,
         };
         let training = match experiment.detects() {

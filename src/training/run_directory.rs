@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use super::durable::write_atomically;
 use crate::error::{Error, Result};
+
+/// The file of the scores of an evaluation.
+pub const EVALUATION: &str = "evaluation.json";
 
 /// The folder of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +91,7 @@ impl RunDirectory {
 
     /// Scores of the evaluation.
     pub fn evaluation(&self) -> PathBuf {
-        self.path.join("evaluation.json")
+        self.path.join(EVALUATION)
     }
 
     /// Model, optimizer and schedule at every checkpoint.
@@ -95,20 +99,40 @@ impl RunDirectory {
         self.path.join("checkpoint")
     }
 
+    /// Checksums of the weights, written after them.
+    pub fn checksums(&self) -> PathBuf {
+        self.path.join("checksums.json")
+    }
+
+    /// The same as `metrics.jsonl`, as a flat table; only where it is asked for.
+    pub fn metrics_table(&self) -> PathBuf {
+        self.path.join("metrics.csv")
+    }
+
+    /// Event files of TensorBoard; only where they are asked for.
+    pub fn tensorboard(&self) -> PathBuf {
+        self.path.join("tensorboard")
+    }
+
+    /// What steps were given that came out not finite: a folder for each.
+    pub fn failures(&self) -> PathBuf {
+        self.path.join("failures")
+    }
+
+    /// How long the parts of a step took; only of a run that was profiled.
+    pub fn profile(&self) -> PathBuf {
+        self.path.join("profile.json")
+    }
+
+    /// Locked by the process that trains the run.
+    pub fn lock(&self) -> PathBuf {
+        self.path.join(".lock")
+    }
+
     /// What burn-train logs for its dashboard.
     pub fn dashboard(&self) -> PathBuf {
         self.path.join("dashboard")
     }
-}
-
-/// Writes a file as a whole or not at all: beside its place first, then moved there.
-///
-/// # Errors
-/// [`Error::Io`] where it cannot be written.
-pub fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
-    let beside = path.with_extension("partial");
-    fs::write(&beside, content).map_err(Error::io("write", &beside))?;
-    fs::rename(&beside, path).map_err(Error::io("write", path))
 }
 
 /// Writes `value` as JSON, as [`write_atomically`] does.

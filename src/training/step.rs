@@ -11,7 +11,9 @@ use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use super::detection::DetectionTerms;
 use super::gradients::{gradient_norm, scale_gradients};
 use super::mask_losses::MaskMeasure;
+use super::profile::Stage;
 use super::record::LossRecord;
+use super::throughput::StepCost;
 pub use super::training_model::TrainingModel;
 use crate::data::batch::{Batch, HostBatch, Pictures};
 use crate::data::sample::Task;
@@ -54,6 +56,8 @@ pub struct StepOutput {
     pub num_images: usize,
     /// Images per second; 0 until the step's time is known.
     pub samples_per_second: f64,
+    /// What else the step cost; nothing until it is known.
+    pub cost: StepCost,
 }
 
 /// Everything was read back already.
@@ -70,17 +74,22 @@ impl TrainingModel {
     pub fn losses(&self, mut batch: Batch) -> Losses {
         let task = batch.task;
         let images = match batch.pictures.clone() {
-            Pictures::Images { images, padding_mask } => self.model.encode(images, padding_mask),
+            Pictures::Images { images, padding_mask } => {
+                self.timed(Stage::Vision, || self.model.encode(images, padding_mask))
+            }
             Pictures::Features(features) => features,
         };
         let detection = match task {
-            Task::Detect => self.detect(&images, &mut batch),
+            Task::Detect => self.timed(Stage::Heads, || self.detect(&images, &mut batch)),
             Task::Narrate | Task::Describe | Task::Locate => None,
         };
         let rows = batch.rows.clone();
         let prompts = Prompts { boxes: rows.prompt_boxes, points: rows.prompt_points };
-        let visual = self.model.visual_tokens(&images, prompts, rows.scope);
-        let features = self.model.read_text(visual.clone(), rows.context, rows.text);
+        let visual = self
+            .timed(Stage::PromptAdapter, || self.model.visual_tokens(&images, prompts, rows.scope));
+        let features = self.timed(Stage::Language, || {
+            self.model.read_text(visual.clone(), rows.context, rows.text)
+        });
         let text = || self.text_loss(&batch, features.clone());
         let places = |selection| self.places(&batch, features.clone(), selection);
         let (text, places) = match task {
@@ -89,10 +98,13 @@ impl TrainingModel {
             Task::Locate => (None, places(TokenSelection::LastWord)),
         };
         let distance = self.losses.point.distance;
-        let point = places.clone().map(|places| places.distance(distance));
+        let point =
+            self.timed(Stage::Loss, || places.clone().map(|places| places.distance(distance)));
         let has_overlap = task == Task::Locate && self.losses.overlap.weight > 0.0;
-        let overlap = places.filter(|_| has_overlap).map(Places::overlap);
-        let mask = self.mask_losses(&batch, &images, visual, features.clone());
+        let overlap =
+            self.timed(Stage::Loss, || places.filter(|_| has_overlap).map(Places::overlap));
+        let mask = self
+            .timed(Stage::Heads, || self.mask_losses(&batch, &images, visual, features.clone()));
         let mask_total = mask.as_ref().map(|mask| mask.total(&self.losses.mask));
         let weighted = |loss: &Option<Tensor<1>>, weight: f64| match loss {
             Some(loss) => loss.clone() * weight,
@@ -109,13 +121,21 @@ impl TrainingModel {
 
     /// `features`: `[B, N, L, D]`
     fn text_loss(&self, batch: &Batch, features: Tensor<4>) -> Tensor<1> {
-        text_loss(
-            self.model.logits(features),
-            batch.rows.text.clone(),
-            batch.row_valid.clone(),
-            &self.model.language().vocabulary(),
-            self.losses.text.label_smoothing,
-        )
+        let logits = self.timed(Stage::Heads, || self.model.logits(features));
+        self.timed(Stage::Loss, || {
+            text_loss(
+                logits,
+                batch.rows.text.clone(),
+                batch.row_valid.clone(),
+                &self.model.language().vocabulary(),
+                self.losses.text.label_smoothing,
+            )
+        })
+    }
+
+    /// What `work` gives; its time counts for `stage` where steps are profiled.
+    fn timed<T>(&self, stage: Stage, work: impl FnOnce() -> T) -> T {
+        self.profiler.time(stage, || self.device(), work)
     }
 
     /// Where the words are said to be and where they are, in the unit of the point loss; `None` without
@@ -131,7 +151,7 @@ impl TrainingModel {
         let vocabulary = self.model.language().vocabulary();
         let mask = select_tokens(batch.rows.text.clone(), &vocabulary, selection)
             * batch.row_valid.clone().unsqueeze_dim::<3>(2);
-        let predicted = self.model.points(features)?;
+        let predicted = self.timed(Stage::Heads, || self.model.points(features))?;
         let (predicted, target) = match self.losses.point.unit {
             PointUnit::Normalised => (predicted, batch.points.clone()),
             PointUnit::Pixels => (
@@ -186,6 +206,7 @@ impl Losses {
             gradient_norm: 0.0,
             num_images: batch.dims.images,
             samples_per_second: 0.0,
+            cost: StepCost::default(),
         }
     }
 }
@@ -196,8 +217,10 @@ type PartResult = (GradientsParams, StepOutput);
 impl TrainingModel {
     /// Losses and gradients of a part of a batch.
     fn part(&self, batch: &HostBatch) -> PartResult {
-        let losses = self.losses(batch.to_device(&self.device()));
-        let gradients = GradientsParams::from_grads(losses.total.backward(), self);
+        let on_device = self.timed(Stage::Data, || batch.to_device(&self.device()));
+        let losses = self.losses(on_device);
+        let gradients = self
+            .timed(Stage::Backward, || GradientsParams::from_grads(losses.total.backward(), self));
         (gradients, losses.measure(batch, &self.losses.mask))
     }
 
@@ -209,6 +232,11 @@ impl TrainingModel {
         let parts = batch.split(self.parallel_parts);
         match parts.as_slice() {
             [whole] => vec![self.part(whole)],
+            // Times of several at once would not add up.
+            parts if self.profiler.is_active() => {
+                let replica = || self.clone().map(&mut OwnLeaves);
+                parts.iter().map(|part| replica().part(part)).collect()
+            }
             parts => thread::scope(|scope| {
                 let threads: Vec<_> = parts
                     .iter()
@@ -263,6 +291,7 @@ fn mean_output(task: Task, parts: &[StepOutput], gradient_norm: f64) -> StepOutp
         gradient_norm,
         num_images: parts.iter().map(|part| part.num_images).sum(),
         samples_per_second: 0.0,
+        cost: StepCost::default(),
     }
 }
 
@@ -272,7 +301,7 @@ impl TrainStep for TrainingModel {
 
     fn step(&self, batch: HostBatch) -> TrainOutput<StepOutput> {
         let (gradients, outputs): (Vec<_>, Vec<_>) = self.parts(&batch).into_iter().unzip();
-        let (grads, norm) = self.average(gradients);
+        let (grads, norm) = self.timed(Stage::Optimizer, || self.average(gradients));
         TrainOutput { grads, item: mean_output(batch.task, &outputs, norm) }
     }
 }

@@ -7,6 +7,7 @@ use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, ParamGroup};
 use burn::store::ModuleRecord;
 use burn::tensor::Device;
 
+use super::profile::Profiler;
 use crate::experiment::schema::LossConfig;
 use crate::model::pixel_llm::PixelLlm;
 use crate::weights::load::parameter_shapes;
@@ -32,6 +33,8 @@ pub struct TrainingModel {
     pub(super) clip_gradient_norm: Option<f64>,
     /// Parts of a batch that are computed at the same time.
     pub(super) parallel_parts: usize,
+    /// Takes the time of parts of a step, where that is asked for.
+    pub(super) profiler: Profiler,
     /// Paths in the model of the parameters that checkpoints leave out.
     left_out: BTreeSet<String>,
 }
@@ -45,7 +48,13 @@ impl TrainingModel {
         parallel_parts: usize,
         left_out: BTreeSet<String>,
     ) -> Self {
-        Self { model, losses, clip_gradient_norm, parallel_parts, left_out }
+        let profiler = Profiler::default();
+        Self { model, losses, clip_gradient_norm, parallel_parts, profiler, left_out }
+    }
+
+    /// The same, of which `profiler` takes the time.
+    pub fn with_profiler(self, profiler: Profiler) -> Self {
+        Self { profiler, ..self }
     }
 
     /// Number of parameters in a checkpoint, where they are not all of the model.

@@ -96,6 +96,12 @@ impl Workshop {
         self.run("sh", &["-c", &format!("'{BINARY}' {arguments}")], &[])
     }
 
+    /// Runs a script of the shell.
+    #[allow(dead_code, reason = "not every test has scripts")]
+    pub(crate) fn script(&self, script: &str) -> Answer {
+        self.run("sh", &["-c", script], &[])
+    }
+
     fn run(&self, program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Answer {
         let mut command = assert_cmd::Command::new(program);
         for key in NOT_IN_ENVIRONMENT {
@@ -119,11 +125,23 @@ impl Workshop {
 
     /// Begins to train, and waits until `step` steps are done.
     pub(crate) fn begin(&self, run: &str, arguments: &[&str], step: usize) -> Child {
+        let mut child = self.spawn(run, arguments);
+        let begun = Instant::now();
+        while self.steps_done(run) < step {
+            assert!(child.try_wait().unwrap().is_none(), "ended before step {step}");
+            assert!(begun.elapsed() < TIMEOUT, "step {step} is not reached");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child
+    }
+
+    /// Begins to train.
+    pub(crate) fn spawn(&self, run: &str, arguments: &[&str]) -> Child {
         let mut command = std::process::Command::new(BINARY);
         for key in NOT_IN_ENVIRONMENT {
             command.env_remove(key);
         }
-        let mut child = command
+        command
             .current_dir(self.0.path())
             .envs(ENVIRONMENT)
             .args(["train", EXPERIMENT, "--out", run])
@@ -132,14 +150,7 @@ impl Workshop {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
-        let begun = Instant::now();
-        while self.steps_done(run) < step {
-            assert!(child.try_wait().unwrap().is_none(), "ended before step {step}");
-            assert!(begun.elapsed() < TIMEOUT, "step {step} is not reached");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        child
+            .unwrap()
     }
 
     /// Waits until there is a file `name`.
@@ -169,8 +180,9 @@ impl Workshop {
         let mut steps = self.records(run, "step");
         for step in &mut steps {
             let keys = step.as_object_mut().unwrap();
-            assert!(keys.remove("samples_per_second").is_some());
-            assert!(keys.remove("data_wait_share").is_some());
+            for key in OF_THE_CLOCK {
+                assert!(keys.remove(key).is_some(), "{key}");
+            }
         }
         steps
     }
@@ -193,6 +205,17 @@ impl Workshop {
         found
     }
 }
+
+/// What a step measures of time and memory.
+const OF_THE_CLOCK: [&str; 7] = [
+    "samples_per_second",
+    "data_wait_share",
+    "time",
+    "seconds",
+    "tokens_per_second",
+    "flops_per_second",
+    "memory_bytes",
+];
 
 /// So that messages are the same on every machine, GPU or not.
 const ENVIRONMENT: [(&str, &str); 3] =

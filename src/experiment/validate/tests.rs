@@ -78,7 +78,7 @@ fn counts_are_at_least_one() {
     assert_eq!(problem_of(|e| e.training.batch_size = 0), "training.batch_size");
     let key = "training.checkpoint_every_steps";
     assert_eq!(problem_of(|e| e.training.checkpoint_every_steps = 0), key);
-    assert_eq!(problem_of(|e| e.training.keep_checkpoints = 0), "training.keep_checkpoints");
+    assert_eq!(problem_of(|e| e.checkpoints.keep_last = 0), "checkpoints.keep_last");
     let key = "data.sources.0.rows_per_image";
     assert_eq!(problem_of(|e| e.data.sources[0].rows_per_image = 0), key);
     assert_eq!(problem_of(|e| e.evaluation.batch_size = 0), "evaluation.batch_size");
