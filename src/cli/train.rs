@@ -39,8 +39,8 @@ pub(super) struct Train {
     /// How progress is shown
     #[arg(long, value_enum, default_value_t = DashboardChoice::Auto)]
     dashboard: DashboardChoice,
-    /// Print the resolved experiment, the parameters of each module, the shapes of a batch and an
-    /// estimate of the memory, and train nothing
+    /// Print the resolved experiment, the parameters of each module and how they are updated, the shapes
+    /// of a batch and an estimate of the memory, and train nothing
     #[arg(long)]
     dry_run: bool,
 }

@@ -6,9 +6,11 @@
 //! [`Experiment`], [`published`] fills in what a published model says of itself, and [`validate`] looks at what no single value can show.
 
 mod check;
+pub mod devices;
 mod document;
 mod extends;
 mod overrides;
+pub mod path_pattern;
 mod problem;
 mod published;
 pub mod reference;

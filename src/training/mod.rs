@@ -1,6 +1,7 @@
 //! Floor 4: burn-train's learner, fed by an experiment.
 
 pub mod checkpoint;
+pub mod computation;
 pub mod console;
 pub mod detection;
 pub mod dry_run;
@@ -10,8 +11,10 @@ pub mod frozen;
 pub mod frozen_record;
 #[cfg(test)]
 mod gradient_tests;
+mod gradient_step;
 pub mod gradients;
 pub mod learning_rates;
+mod loss_scale;
 pub mod mask_losses;
 pub mod memory;
 pub mod metrics;
@@ -24,6 +27,7 @@ pub mod renderer;
 pub mod resume;
 pub mod run;
 pub mod run_directory;
+mod shares;
 pub mod sources;
 pub mod step;
 pub mod strategy;
@@ -31,4 +35,5 @@ mod terminal;
 #[cfg(test)]
 mod testing;
 pub mod training_model;
+pub mod updates;
 pub mod weights;

@@ -31,12 +31,15 @@ pub fn optimizer<M: Module>(config: &OptimizerConfig, model: &M) -> ModuleOptimi
 
 /// Paths of the parameters that do not decay.
 fn kept<M: Module>(model: &M, no_decay: &[String]) -> Vec<String> {
-    let is_kept = |parameter: &Parameter| {
-        let path = parameter.path();
-        parameter.num_axes == 1 || no_decay.iter().any(|kept| is_under(in_model(&path), kept))
-    };
-    let parameters = parameters(model).into_iter().filter(is_kept);
-    parameters.map(|parameter| parameter.path()).collect()
+    let parameters = parameters(model).into_iter();
+    let kept = parameters.filter(|parameter| !decays(parameter, no_decay));
+    kept.map(|parameter| parameter.path()).collect()
+}
+
+/// Whether a parameter has weight decay where there is any.
+pub(super) fn decays(parameter: &Parameter, no_decay: &[String]) -> bool {
+    let path = parameter.path();
+    parameter.num_axes > 1 && !no_decay.iter().any(|kept| is_under(in_model(&path), kept))
 }
 
 /// Step `s` (from 0) has `peak · (s + 1) / warmup` while warming up, then a cosine from the peak

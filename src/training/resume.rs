@@ -7,13 +7,15 @@ use crate::error::{Error, Result};
 use crate::experiment::{self, Experiment};
 
 /// Keys that change nothing of what is learnt; tables with everything in them.
-const MAY_CHANGE: [&str; 9] = [
+const MAY_CHANGE: [&str; 11] = [
     "data.cache_features",
     "data.workers",
     "device",
+    "devices",
     "output",
     "evaluation",
     "decoding",
+    "training.gradient_checkpointing",
     "training.keep_checkpoints",
     "training.prefetch_batches",
     "training.validation_batches",

@@ -18,6 +18,7 @@ use burn::train::{
 };
 
 use super::checkpoint::{self, CheckpointState, Checkpoints, ModelPart};
+use super::computation::{Computation, for_training};
 use super::console::Console;
 use super::frozen_record::FrozenRecord;
 use super::metrics::{
@@ -104,7 +105,8 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     if experiment.model.masks.is_some() && !experiment.teaches_masks() {
         tracing::warn!("model.masks stays as it starts: no source has `masks = true`");
     }
-    let device = sources::seeded_device(experiment)?.autodiff();
+    let device = for_training(sources::seeded_device(experiment)?, experiment);
+    let computation = Computation::new(experiment, &device)?;
     if !options.resume {
         weights::ensure(experiment)?;
     }
@@ -145,7 +147,8 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
         clip,
         experiment.training.parallel_parts,
         frozen.left_out(),
-    );
+    )
+    .computed(computation);
     let mut collator = sources::collator(experiment, tokenizer.clone())?;
     let stop = &options.stop;
     collator.features = features::prepare(experiment, &model.model, &train, &validation, stop)?;
@@ -154,6 +157,7 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     }
     let batches = batches(experiment, train.clone(), validation, collator, mixture);
     let journal = journal(&run, span, options.dashboard)?;
+    let main = device.clone().inner();
     let launch = Launch { experiment, options, run: &run, state, span, device, journal: &journal };
     let result = launch.run(model, batches)?;
 
@@ -168,7 +172,7 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     if step < span.max_steps {
         return Ok(Outcome::Stopped { run, step });
     }
-    let model = result.model.model;
+    let model = result.model.model.gather(&main);
     weights::save(&run, &model, &frozen)?;
     Ok(Outcome::Finished(Box::new(Trained { run, model, tokenizer, train })))
 }

@@ -7,6 +7,7 @@ use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, ParamGroup};
 use burn::store::ModuleRecord;
 use burn::tensor::Device;
 
+use super::computation::Computation;
 use crate::experiment::schema::LossConfig;
 use crate::model::pixel_llm::PixelLlm;
 use crate::weights::load::parameter_shapes;
@@ -32,6 +33,8 @@ pub struct TrainingModel {
     pub(super) clip_gradient_norm: Option<f64>,
     /// Parts of a batch that are computed at the same time.
     pub(super) parallel_parts: usize,
+    /// How and where a step is computed.
+    pub(super) computation: Computation,
     /// Paths in the model of the parameters that checkpoints leave out.
     left_out: BTreeSet<String>,
 }
@@ -45,7 +48,17 @@ impl TrainingModel {
         parallel_parts: usize,
         left_out: BTreeSet<String>,
     ) -> Self {
-        Self { model, losses, clip_gradient_norm, parallel_parts, left_out }
+        let computation = Computation::default();
+        Self { model, losses, clip_gradient_norm, parallel_parts, computation, left_out }
+    }
+
+    /// The same, computed as `computation` says, with parts of the model on their devices.
+    pub fn computed(self, computation: Computation) -> Self {
+        let model = match &computation.placement {
+            Some(placement) => self.model.place(placement),
+            None => self.model,
+        };
+        Self { model, computation, ..self }
     }
 
     /// Number of parameters in a checkpoint, where they are not all of the model.
@@ -61,7 +74,12 @@ impl Module for TrainingModel {
     }
 
     fn fork(self, device: &Device) -> Self {
-        Self { model: self.model.fork(device), ..self }
+        let model = match &self.computation.placement {
+            // Its parts are where they belong.
+            Some(placement) => self.model.place(placement),
+            None => self.model.fork(device),
+        };
+        Self { model, ..self }
     }
 
     fn to_device(self, device: &Device) -> Self {
