@@ -51,7 +51,11 @@ fn parameter_table(counts: &[ParameterCount]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
     let counts_header = ["part", "parameters", "trainable", "frozen"];
-    table.set_header(counts_header.into_iter().chain(["weights MiB", "gradients MiB", "moments MiB"]));
+    table.set_header(counts_header.into_iter().chain([
+        "weights MiB",
+        "gradients MiB",
+        "moments MiB",
+    ]));
     for count in counts.iter().chain([&total(counts)]) {
         let numbers = [count.total, count.trainable, count.frozen()].map(grouped);
         let memory = MemoryEstimate::without_batch(count);

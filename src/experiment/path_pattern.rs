@@ -26,10 +26,7 @@ fn begins_with(names: &[&str], wanted: &[&str]) -> bool {
 fn is_name(name: &str, wanted: &str) -> bool {
     let Some((before, after)) = wanted.split_once('*') else { return name == wanted };
     let Some(rest) = name.strip_prefix(before) else { return false };
-    rest.char_indices()
-        .map(|(at, _)| at)
-        .chain([rest.len()])
-        .any(|at| is_name(&rest[at..], after))
+    rest.char_indices().map(|(at, _)| at).chain([rest.len()]).any(|at| is_name(&rest[at..], after))
 }
 
 #[cfg(test)]

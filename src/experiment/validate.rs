@@ -223,7 +223,7 @@ fn training(config: &TrainingConfig) -> Vec<ConfigProblem> {
     ];
     let epochs = config.epochs.map(|epochs| ("epochs", epochs));
     let mut problems: Vec<_> = at_least_one(counts.into_iter().chain(epochs)).collect();
-    if config.micro_batches > config.batch_size {
+    if config.micro_batches > config.batch_size.max(1) {
         let found = format!("{} parts of a batch of {}", config.micro_batches, config.batch_size);
         problems.push(problem("micro_batches", found, "at most training.batch_size"));
     }

@@ -42,7 +42,8 @@ impl TrainStep for TrainingModel {
         let (scale, sum) = self.computation.loss_scale.find(|scale| {
             self.seed_other_devices(batch.seed);
             let sum = self.sum(&micro_batches, &shares, scale);
-            let loss_is_finite = sum.outputs.iter().all(|(output, _)| output.losses.loss.is_finite());
+            let loss_is_finite =
+                sum.outputs.iter().all(|(output, _)| output.losses.loss.is_finite());
             let overflows = loss_is_finite && !sum.norm.is_finite();
             ((scale, sum), overflows)
         });
@@ -120,9 +121,8 @@ impl TrainingModel {
     /// Losses and gradients of a part of a batch.
     fn part(&self, batch: &HostBatch, shares: Shares, scale: f64) -> PartResult {
         let batch_there = batch.to_device(&self.device());
-        let losses = computing_in(self.computation.dtype, || {
-            self.losses_of_part(batch_there, shares)
-        });
+        let losses =
+            computing_in(self.computation.dtype, || self.losses_of_part(batch_there, shares));
         let scaled = match scale == 1.0 {
             true => losses.total.clone(),
             false => losses.total.clone() * scale,

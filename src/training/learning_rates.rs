@@ -52,9 +52,9 @@ pub(super) fn multipliers<M: Module>(
     let trained: BTreeMap<_, _> = trained.map(|parameter| (parameter.path(), parameter)).collect();
     let num_blocks = trained.keys().filter_map(|path| block(in_model(path))).max();
     let num_blocks = num_blocks.map_or(0, |last| last + 1);
-    trained.into_iter().map(move |(path, parameter)| {
-        (parameter, multiplier(config, in_model(&path), num_blocks))
-    })
+    trained
+        .into_iter()
+        .map(move |(path, parameter)| (parameter, multiplier(config, in_model(&path), num_blocks)))
 }
 
 /// Of the paths that name a parameter, the longest counts; the decay over layers comes on top.

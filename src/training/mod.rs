@@ -9,9 +9,9 @@ pub mod features;
 pub mod fingerprint;
 pub mod frozen;
 pub mod frozen_record;
+mod gradient_step;
 #[cfg(test)]
 mod gradient_tests;
-mod gradient_step;
 pub mod gradients;
 pub mod learning_rates;
 mod loss_scale;

@@ -9,7 +9,6 @@ use crate::experiment::did_you_mean;
 pub use crate::experiment::path_pattern::is_under;
 use crate::weights::load::parameter_shapes;
 
-
 /// Checks that every one of `paths` names a parameter of `model`; each with the key that says it.
 ///
 /// # Errors

@@ -73,7 +73,8 @@ impl TrainingModel {
         let of = |counts: &Counts| {
             let of_images = counts.images / images;
             // Where nothing counts, the loss is 0 whatever its share.
-            let share = |count: f64, total: f64| if total > 0.0 { count / total } else { of_images };
+            let share =
+                |count: f64, total: f64| if total > 0.0 { count / total } else { of_images };
             Shares {
                 text: share(counts.text, text),
                 point: share(counts.point, point),

@@ -32,7 +32,9 @@ pub fn part_updates<M: Module>(config: &OptimizerConfig, module: &M) -> Vec<Part
                 known.decayed += decayed;
                 known.rates = [known.rates[0].min(rate), known.rates[1].max(rate)];
             }
-            None => parts.push(PartUpdate { module: part, trained: count, rates: [rate; 2], decayed }),
+            None => {
+                parts.push(PartUpdate { module: part, trained: count, rates: [rate; 2], decayed })
+            }
         }
     }
     parts
@@ -51,20 +53,20 @@ mod tests {
     #[test]
     fn parts_have_their_range_of_rates_and_what_decays() {
         let model = tiny_config().init(VOCABULARY, &Device::flex().autodiff());
-        let model = freeze(model, &["vision.sam".into(), "adapter.**.bias".into()]).unwrap();
+        let model = freeze(model, &["vision.sam".into(), "adapter.**.norm*".into()]).unwrap();
         let config = OptimizerConfig {
             weight_decay: 0.05,
             layer_decay: Some(0.5),
             no_decay: vec!["points".into()],
-            rate_multipliers: [("**.bias".to_string(), 2.0)].into(),
+            rate_multipliers: [("**.norm*".to_string(), 2.0)].into(),
             ..OptimizerConfig::default()
         };
         let updates = part_updates(&config, &model);
         let of = |part: &str| updates.iter().find(|update| update.module == part);
         assert!(of("vision.sam").is_none(), "frozen");
-        // One block: its stem at 0.5², biases of everything twice as fast.
+        // One block: its stem at 0.5², norms of everything twice as fast.
         assert_eq!(of("vision.eva").unwrap().rates, [0.25, 2.0]);
-        assert_eq!(of("adapter").unwrap().rates, [1.0, 1.0], "its biases are frozen");
+        assert_eq!(of("adapter").unwrap().rates, [1.0, 1.0], "its norms are frozen");
         assert_eq!(of("points").unwrap().decayed, 0);
         let counts = count_parameters(&model);
         for update in &updates {
