@@ -144,7 +144,7 @@ fn parts_on_wgpu_train_as_on_the_processor_alone() {
         return;
     }
     let train = |run: &str, more: &[&str]| {
-        let overrides = [&OVERRIDES[1..], &["training.max_steps=2"], more].concat();
+        let overrides = [&OVERRIDES[1..], &["training.max_steps=3"], more].concat();
         workshop.train(run, &[set(&overrides), UNMEASURED.to_vec()].concat()).success();
         workshop.steps(run)
     };

@@ -152,12 +152,20 @@ struct OwnLeaves<'a>(Option<&'a Device>);
 
 impl ModuleMapper for OwnLeaves<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        // Whether a gradient is wanted stays as it is.
         param.map(|value| match self.0 {
-            Some(device) if value.device() != *device => value.detach().to_device(device).detach(),
+            Some(device) if value.device() != *device => moved_leaf(value, device),
+            // Whether a gradient is wanted stays as it is.
             _ => value.detach(),
         })
     }
+}
+
+/// `value` as a leaf on `device`, with a gradient where it has one. What is moved is no leaf, and forgets
+/// whether a gradient is wanted.
+fn moved_leaf<const D: usize>(value: Tensor<D>, device: &Device) -> Tensor<D> {
+    let is_trained = value.is_require_grad();
+    let moved = value.detach().to_device(device).detach();
+    if is_trained { moved.require_grad() } else { moved }
 }
 
 #[cfg(test)]

@@ -202,3 +202,19 @@ fn a_model_in_parts_has_the_gradients_of_one_in_one_piece() {
     let (_, parts) = step(&training_model(&model, 1, placed), uneven());
     assert!(whole == parts, "{}", distance(&whole, &parts));
 }
+
+#[test]
+fn a_parameter_on_another_device_is_a_leaf_there_that_is_trained_where_it_was() {
+    let device = Device::flex().autodiff();
+    for is_trained in [true, false] {
+        let value = Tensor::<1>::from_data([2.0, 3.0], &device).set_require_grad(is_trained);
+        let moved = moved_leaf(value.clone(), &device);
+        assert_eq!(moved.is_require_grad(), is_trained);
+        let other = Tensor::<1>::ones([2], &device).require_grad();
+        let gradients = (moved.clone().square() * other).sum().backward();
+        let found = moved.grad(&gradients).map(|gradient| gradient.into_data());
+        let expected = is_trained.then(|| Tensor::<1>::from_data([4.0, 6.0], &device).into_data());
+        assert_eq!(found, expected);
+        assert!(value.grad(&gradients).is_none(), "a graph of its own");
+    }
+}
