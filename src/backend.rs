@@ -10,14 +10,17 @@
 //! panics where there is none; here a device is looked for and opened before anybody gets it, so
 //! that a missing one is an [`Error::Device`] of one sentence.
 
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 
 use crate::error::{Error, Result};
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod panics;
+mod types;
 #[cfg(feature = "wgpu")]
 mod wgpu;
+
+pub use types::{check_keeps, check_multiplies};
 
 /// The backends there are, and whether this build has them.
 const BACKENDS: [(&str, bool); 3] =
@@ -75,21 +78,6 @@ pub fn describe(device: &Device) -> String {
 /// to hand it a computation in parts, from several threads.
 pub fn is_host(device: &Device) -> bool {
     *device == Device::flex()
-}
-
-/// Refuses a type of numbers that `device` cannot keep.
-///
-/// # Errors
-/// [`Error::Device`] that says which.
-pub fn check_keeps(device: &Device, dtype: DType) -> Result<()> {
-    if device.supports_dtype(dtype) {
-        return Ok(());
-    }
-    let name = format!("{dtype:?}").to_lowercase();
-    Err(error(
-        format!("{} has no numbers of type {name}", describe(device)),
-        "Keep the weights in 32 bits (model.language.storage = \"f32\"), or choose another device.",
-    ))
 }
 
 /// Seeds the random numbers that `device` draws (initial weights, dropout).
@@ -281,17 +269,6 @@ mod tests {
         assert_eq!(sum.into_scalar::<f32>(), 7.0);
         assert_eq!(device("cpu:0").unwrap(), cpu);
         assert!(describe(&cpu).starts_with("cpu ("), "{}", describe(&cpu));
-    }
-
-    #[test]
-    fn types_that_a_device_does_not_have_are_refused() {
-        let cpu = device("cpu").unwrap();
-        for kept in [DType::F32, DType::BF16, DType::F16] {
-            check_keeps(&cpu, kept).unwrap();
-        }
-        let error = check_keeps(&cpu, DType::Flex32).unwrap_err();
-        assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().ends_with("has no numbers of type flex32"), "{error}");
     }
 
     #[test]

@@ -134,3 +134,60 @@ fn the_image_encoders_agree_with_the_original_on_wgpu() {
     println!("{}", answer.stdout);
     assert!(answer.success().stdout.contains("6 passed, 0 failed, 0 not implemented"));
 }
+
+/// Gradients cross the border between two backends: with the heads, or nothing but the heads, on wgpu,
+/// training goes as on the processor alone. All start from the weights that the processor draws.
+#[test]
+fn parts_on_wgpu_train_as_on_the_processor_alone() {
+    let workshop = Workshop::new();
+    if has_no_adapter(&workshop.train("none", &["--dry-run", "--device", "wgpu"])) {
+        return;
+    }
+    let train = |run: &str, more: &[&str]| {
+        let overrides = [&OVERRIDES[1..], &["training.max_steps=3"], more].concat();
+        workshop.train(run, &[set(&overrides), UNMEASURED.to_vec()].concat()).success();
+        workshop.steps(run)
+    };
+    let cpu = train("cpu", &[]);
+    let placements: [&[&str]; 3] = [
+        &["devices.heads=wgpu"],
+        &["devices.vision=wgpu", "devices.language=wgpu"],
+        &["training.devices=[\"cpu\",\"wgpu\"]"],
+    ];
+    for (index, placement) in placements.into_iter().enumerate() {
+        let steps = train(&format!("placed-{index}"), placement);
+        // Devices that share a batch have means of their own.
+        let expected = match index {
+            2 => train("parts", &["training.parallel_parts=2"]),
+            _ => cpu.clone(),
+        };
+        for (expected, found) in expected.iter().zip(&steps) {
+            let tolerance = if found["step"] == 1 { FORWARD } else { AFTER_UPDATES };
+            for key in ["loss", "text_loss", "point_loss"] {
+                assert_close(&expected[key], &found[key], tolerance, key);
+            }
+            assert_close(
+                &expected["gradient_norm"],
+                &found["gradient_norm"],
+                AFTER_UPDATES,
+                "gradient_norm",
+            );
+        }
+    }
+}
+
+/// WGSL has no bfloat16.
+#[test]
+fn a_type_that_wgpu_does_not_multiply_is_refused_in_one_sentence() {
+    let workshop = Workshop::new();
+    if has_no_adapter(&workshop.train("none", &["--dry-run", "--device", "wgpu"])) {
+        return;
+    }
+    for placement in ["device=wgpu", "devices.heads=wgpu"] {
+        let answer = workshop.train("run", &set(&["precision=bf16", placement]));
+        let parts = ["does not multiply matrices of type bf16", "help: Train in 32 bits"];
+        let answer = answer.failure(2, &parts);
+        assert_eq!(answer.stderr.trim().lines().count(), 2, "{}", answer.stderr);
+        assert!(!workshop.path("run").exists());
+    }
+}

@@ -5,13 +5,13 @@ use comfy_table::{Table, presets};
 use super::output::say;
 use crate::data::batch::BatchDims;
 use crate::error::Result;
-use crate::experiment::schema::Precision;
 use crate::experiment::{self, Experiment};
 use crate::report::table::align_right;
 use crate::training::dry_run::{DryRun, Missing, SourceBatch};
 use crate::training::learning_rates::RateGroup;
 use crate::training::memory::MemoryEstimate;
 use crate::training::parameters::{ParameterCount, total};
+use crate::training::updates::PartUpdate;
 
 /// Bytes of a MiB.
 const MIB: f64 = (1 << 20) as f64;
@@ -20,7 +20,9 @@ const MIB: f64 = (1 << 20) as f64;
 pub(super) fn print(experiment: &Experiment) -> Result<()> {
     let dry_run = DryRun::new(experiment)?;
     say(experiment::to_toml(experiment)?);
-    say(format_args!("{}\n", parameter_table(&dry_run.parameters, experiment.precision)));
+    say(format_args!("{}\n", parameter_table(&dry_run.parameters)));
+    let decay = experiment.optimizer.weight_decay;
+    say(format_args!("{}\n", update_table(&dry_run.updates, decay)));
     let differ = dry_run.rates.len() > 1;
     for RateGroup { multiplier, num_parameters, .. } in dry_run.rates.iter().filter(|_| differ) {
         let count = grouped(*num_parameters);
@@ -45,20 +47,40 @@ pub(super) fn print(experiment: &Experiment) -> Result<()> {
 }
 
 /// Parameters of each part, and the memory that they, their gradients and their moments take.
-fn parameter_table(counts: &[ParameterCount], precision: Precision) -> Table {
+fn parameter_table(counts: &[ParameterCount]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-    let weights = format!("weights ({}) MiB", precision.name());
     let counts_header = ["part", "parameters", "trainable", "frozen"];
-    table.set_header(counts_header.into_iter().chain([&*weights, "gradients MiB", "moments MiB"]));
+    table.set_header(counts_header.into_iter().chain([
+        "weights MiB",
+        "gradients MiB",
+        "moments MiB",
+    ]));
     for count in counts.iter().chain([&total(counts)]) {
         let numbers = [count.total, count.trainable, count.frozen()].map(grouped);
-        let memory = MemoryEstimate::without_batch(count, precision.bytes());
+        let memory = MemoryEstimate::without_batch(count);
         let memory = [memory.weights, memory.gradients, memory.optimizer].map(mib);
         let cells = numbers.into_iter().chain(memory);
         table.add_row([count.module.clone()].into_iter().chain(cells));
     }
     align_right(&mut table, 1..7);
+    table
+}
+
+/// Learning rates and weight decay of each part that is trained.
+fn update_table(updates: &[PartUpdate], decay: f64) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    let decayed = format!("with a decay of {decay}");
+    table.set_header(["part", "trained", "learning rate ×", &decayed]);
+    for PartUpdate { module, trained, rates: [lowest, highest], decayed } in updates {
+        let rates = match lowest == highest {
+            true => format!("{lowest:.4}"),
+            false => format!("{lowest:.4} to {highest:.4}"),
+        };
+        table.add_row([module.clone(), grouped(*trained), rates, grouped(*decayed)]);
+    }
+    align_right(&mut table, 1..4);
     table
 }
 

@@ -46,8 +46,8 @@ pub(super) struct Train {
     #[arg(long, value_name = "STEPS", num_args = 0..=1, default_missing_value = "20",
           value_parser = clap::value_parser!(u32).range(1..))]
     profile: Option<u32>,
-    /// Print the resolved experiment, the parameters of each module, the shapes of a batch and an
-    /// estimate of the memory, and train nothing
+    /// Print the resolved experiment, the parameters of each module and how they are updated, the shapes
+    /// of a batch and an estimate of the memory, and train nothing
     #[arg(long)]
     dry_run: bool,
 }

@@ -7,10 +7,12 @@
 
 mod check;
 pub mod checkpoints;
+pub mod devices;
 mod document;
 mod extends;
 pub mod logging;
 mod overrides;
+pub mod path_pattern;
 mod problem;
 mod published;
 pub mod reference;

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use burn::tensor::DType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoints::CheckpointConfig;
+use super::devices::DevicesConfig;
 use super::logging::LoggingConfig;
 use crate::data::alignment::Alignment;
 use crate::data::mixture::Mixing;
@@ -33,7 +35,9 @@ pub struct Experiment {
     pub seed: u64,
     /// Where to train: `"cpu"`, `"wgpu"`, `"cuda"` or `"cuda:1"`.
     pub device: String,
-    /// Type of every floating-point number of the model.
+    /// Parts of the model that train elsewhere than on `device`.
+    pub devices: DevicesConfig,
+    /// What matrix products are computed in while training; everything else has 32 bits.
     pub precision: Precision,
     /// Sizes of every module.
     pub model: PixelLlmConfig,
@@ -66,6 +70,7 @@ impl Default for Experiment {
             output: "runs".into(),
             seed: 0,
             device: "cpu".into(),
+            devices: DevicesConfig::default(),
             precision: Precision::F32,
             model: PixelLlmConfig::default(),
             weights: Vec::new(),
@@ -98,26 +103,26 @@ pub struct WeightsConfig {
     pub strict: bool,
 }
 
-/// Type of every floating-point number of the model.
+/// What matrix products are computed in while training. Parameters, gradients, moments, norms, softmaxes,
+/// losses and validation have 32 bits in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// 32 bits: the published recipes.
     F32,
+    /// 16 bits with the range of `f32` and 3 digits.
+    Bf16,
+    /// 16 bits with 4 digits, up to 65504; the loss is scaled so that gradients stay in range.
+    F16,
 }
 
 impl Precision {
-    /// Bytes of a stored parameter.
-    pub fn bytes(self) -> usize {
+    /// The type, where it is not that of the parameters.
+    pub fn narrow(self) -> Option<DType> {
         match self {
-            Self::F32 => 4,
-        }
-    }
-
-    /// The name used in TOML.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
+            Self::F32 => None,
+            Self::Bf16 => Some(DType::BF16),
+            Self::F16 => Some(DType::F16),
         }
     }
 }
@@ -221,8 +226,20 @@ pub struct TrainingConfig {
     /// own, as the paper's devices do; gradients are averaged. A small model on a CPU trains up to so
     /// many times as fast. With dropout or drop path, only 1 gives the same losses every time.
     pub parallel_parts: usize,
+    /// Parts of a batch that are computed one after the other, so that only one's activations are in
+    /// memory at a time. Their gradients add up to those of the whole batch, as do their losses: a step
+    /// is still one update after `batch_size` images. With dropout, other numbers are drawn; the losses
+    /// of *detect* are means of each part.
+    pub micro_batches: usize,
+    /// Whether results of cheap operations are computed again in the backward pass rather than kept:
+    /// less memory, more time, the same gradients.
+    pub gradient_checkpointing: bool,
+    /// Devices that share every batch, `device` first, each with a mean of its own as with
+    /// `parallel_parts`; empty for `device` alone.
+    pub devices: Vec<String>,
     /// Parts of the model that stay as they start, by their paths, such as `["vision.sam",
-    /// "language"]`: without gradients, moments, or a place in checkpoints. The paper freezes SAM.
+    /// "language"]`: without gradients, moments, or a place in checkpoints. The paper freezes SAM. In a
+    /// path, `*` stands for any part of a name and `**` for any number of names: `"**.bias"`.
     pub frozen: Vec<String>,
     /// How often every sample of every source with a weight is seen, in place of `max_steps`: the weights
     /// then say nothing else, and the last batch of a source and an epoch may be smaller.
@@ -238,6 +255,9 @@ impl Default for TrainingConfig {
             validation_batches: 4,
             prefetch_batches: 2,
             parallel_parts: 1,
+            micro_batches: 1,
+            gradient_checkpointing: false,
+            devices: Vec::new(),
             frozen: Vec::new(),
             epochs: None,
         }
@@ -260,10 +280,12 @@ pub struct OptimizerConfig {
     pub epsilon: f64,
     /// Largest norm of all gradients together; leave out for no clipping (the paper).
     pub clip_gradient_norm: Option<f64>,
-    /// Parts of the model that do not decay, by their paths, beside biases, norms and other vectors.
+    /// Parts of the model that do not decay, by their paths as in `training.frozen`, beside biases, norms
+    /// and other vectors.
     pub no_decay: Vec<String>,
     /// Learning rates as multiples of the schedule's, by the paths of parts of the model:
-    /// `{ "masks.adapter" = 10.0 }`. Of several paths that name a parameter, the longest counts.
+    /// `{ "masks.adapter" = 10.0, "**.lora" = 2.0 }`. Of several paths that name a parameter, the
+    /// longest counts.
     pub rate_multipliers: BTreeMap<String, f64>,
     /// Layer-wise decay of EVA-02's learning rates: the last block's is multiplied by this once, each
     /// block before by one time more, patch embedding and position table by one time more than the first

@@ -1,14 +1,14 @@
 //! What no single value can show: settings that do not go together, and numbers out of range.
 
 mod features;
+mod losses;
 mod masks;
 mod model;
 
 use std::path::{Component, Path};
 
 use super::schema::{
-    DataConfig, EvaluationConfig, Experiment, LossConfig, OptimizerConfig, ScheduleConfig,
-    TrainingConfig,
+    DataConfig, EvaluationConfig, Experiment, OptimizerConfig, ScheduleConfig, TrainingConfig,
 };
 use crate::data::augmentation::AugmentationConfig;
 use crate::data::formats::Format;
@@ -38,12 +38,12 @@ impl Experiment {
         problems.extend(masks::without_masks(self));
         problems.extend(self.epochs_of_parts());
         problems.extend(features::validate(self));
+        problems.extend(self.placed_badly());
         problems.extend(under("training", training(&self.training)));
         problems.extend(self.checkpoints());
         problems.extend(under("optimizer", optimizer(&self.optimizer)));
         problems.extend(under("schedule", schedule(&self.schedule, self.training.max_steps)));
-        let of_parts = self.detects() && self.losses.detection.weight > 0.0 || self.teaches_masks();
-        problems.extend(under("losses", losses(&self.losses, of_parts)));
+        problems.extend(under("losses", losses::validate(self)));
         problems.extend(under("decoding", self.decoding.validate()));
         problems.extend(under("evaluation", evaluation(&self.evaluation)));
         problems
@@ -230,8 +230,15 @@ fn training(config: &TrainingConfig) -> Vec<ConfigProblem> {
         ("batch_size", config.batch_size),
         ("checkpoint_every_steps", config.checkpoint_every_steps),
         ("parallel_parts", config.parallel_parts),
+        ("micro_batches", config.micro_batches),
     ];
-    at_least_one(counts.into_iter().chain(config.epochs.map(|epochs| ("epochs", epochs)))).collect()
+    let epochs = config.epochs.map(|epochs| ("epochs", epochs));
+    let mut problems: Vec<_> = at_least_one(counts.into_iter().chain(epochs)).collect();
+    if config.micro_batches > config.batch_size.max(1) {
+        let found = format!("{} parts of a batch of {}", config.micro_batches, config.batch_size);
+        problems.push(problem("micro_batches", found, "at most training.batch_size"));
+    }
+    problems
 }
 
 fn optimizer(config: &OptimizerConfig) -> Vec<ConfigProblem> {
@@ -262,31 +269,6 @@ fn schedule(config: &ScheduleConfig, max_steps: usize) -> Vec<ConfigProblem> {
     let in_range = |x| (0.0..=1.0).contains(&x);
     let share = number("final_share", config.final_share, in_range, "from 0 to 1");
     never_warm.into_iter().chain(share).collect()
-}
-
-/// `of_parts`: whether boxes or masks are learnt.
-fn losses(config: &LossConfig, of_parts: bool) -> Vec<ConfigProblem> {
-    let detection = &config.detection;
-    let mut problems: Vec<_> = [
-        not_negative("text.weight", config.text.weight),
-        below_one("text.label_smoothing", config.text.label_smoothing),
-        not_negative("point.weight", config.point.weight),
-        not_negative("overlap.weight", config.overlap.weight),
-        not_negative("detection.weight", detection.weight),
-        not_negative("detection.heatmap_weight", detection.heatmap_weight),
-        not_negative("detection.distance_weight", detection.distance_weight),
-        not_negative("detection.class_weight", detection.class_weight),
-        not_negative("detection.box_weight", detection.box_weight),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    problems.extend(ConfigProblem::under("mask", masks::losses(&config.mask)));
-    if config.text.weight == 0.0 && config.point.weight == 0.0 && !of_parts {
-        let allowed = "a weight above 0 here or at losses.point.weight";
-        problems.push(problem("text.weight", "every loss has a weight of 0", allowed));
-    }
-    problems
 }
 
 fn evaluation(config: &EvaluationConfig) -> Vec<ConfigProblem> {

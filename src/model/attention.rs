@@ -5,6 +5,7 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Tensor, activation};
 
 use super::matrix_product::on_threads;
+use super::mixed_precision::matmul;
 use crate::backend;
 
 /// `softmax(query · keyᵀ) · value`, with whatever scale `query` carries already.
@@ -19,7 +20,7 @@ use crate::backend;
 /// - result: `[B, heads, Q, value]`
 pub fn attend(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) -> Tensor<4> {
     if query.is_autodiff() {
-        return activation::softmax(query.matmul(key.swap_dims(2, 3)), 3).matmul(value);
+        return matmul(activation::softmax(matmul(query, key.swap_dims(2, 3)), 3), value);
     }
     let options = AttentionModuleOptions { scale: Some(1.0), ..Default::default() };
     attention(query, key, value, None, None, options)
@@ -47,12 +48,12 @@ pub fn attend_with_bias(
 ) -> Tensor<4> {
     let [rows, heads, length, head] = query.dims();
     let attend = |query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, bias: Option<Tensor<4>>| {
-        let scores = query.matmul(key.swap_dims(2, 3));
+        let scores = matmul(query, key.swap_dims(2, 3));
         let scores = match bias {
             Some(bias) => scores + bias,
             None => scores,
         };
-        drop(activation::softmax(scores, 3)).matmul(value)
+        matmul(drop(activation::softmax(scores, 3)), value)
     };
     let work = rows * heads * length * head * key.dims()[2];
     let threads = rayon::current_num_threads().min(rows);

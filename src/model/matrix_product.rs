@@ -7,7 +7,8 @@
 //!
 //! A matrix may be kept in half precision beside rows in `float32`
 //! ([`Storage`](super::language::t5::config::Storage)); then it is widened here: on a CPU a block at a
-//! time, so that the wide copy stays in the cache.
+//! time, so that the wide copy stays in the cache. Within [`mixed_precision::computing_in`] the product
+//! itself is one in half precision.
 
 use std::ops::Range;
 
@@ -16,6 +17,7 @@ use burn::tensor::Tensor;
 use burn::tensor::module::linear;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
+use super::mixed_precision;
 use crate::backend;
 
 /// Multiplications from which on Burn's CPU backend uses all threads (but for a single row).
@@ -52,6 +54,9 @@ pub fn product<const N: usize>(
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
 ) -> Tensor<N> {
+    if let Some(dtype) = mixed_precision::dtype() {
+        return mixed_precision::product(x, weight, bias, dtype);
+    }
     let mut shape = x.dims();
     let [inputs, outputs] = weight.dims();
     let rows = shape[..N - 1].iter().product::<usize>();

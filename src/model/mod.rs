@@ -15,6 +15,7 @@ pub mod heads;
 pub mod language;
 pub mod loss;
 pub mod matrix_product;
+pub mod mixed_precision;
 pub mod pixel_llm;
 pub mod places;
 pub mod prompt;

@@ -83,7 +83,7 @@ impl TrainingModel {
         let decoder = self.model.box_decoder()?;
         let config = &self.losses.detection;
         let mut rng = ChaCha8Rng::seed_from_u64(batch.seed);
-        let map = images.fused.clone();
+        let map = self.model.beside_boxes(images);
         let found = decoder.forward_train(map, &batch.annotated, &config.focal, &mut rng);
         let of_image = |(samples, annotated): (&Vec<_>, &Vec<BoundingBox>)| {
             decoder.caption_rows(samples, annotated, decoder.num_captioned())

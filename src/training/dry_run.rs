@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use super::computation::{Computation, for_training};
 use super::learning_rates::{self, RateGroup};
 use super::memory::MemoryEstimate;
 use super::parameters::{ParameterCount, count_parameters, total};
+use super::updates::{PartUpdate, part_updates};
 use super::{frozen, sources};
 use crate::data::batch::BatchDims;
 use crate::data::collate::RowChoice;
@@ -21,13 +23,15 @@ use crate::weights::hub;
 pub struct DryRun {
     /// Parameters of each part.
     pub parameters: Vec<ParameterCount>,
+    /// How those that are trained are updated.
+    pub updates: Vec<PartUpdate>,
     /// Trained parameters by their learning rates.
     pub rates: Vec<RateGroup>,
     /// Ids of the tokenizer; where it is not there, the most that the experiment allows.
     pub vocabulary_size: usize,
     /// What each source gives.
     pub batches: Vec<SourceBatch>,
-    /// For the most demanding of these batches.
+    /// For the most demanding of these batches, or of its micro-batches.
     pub memory: MemoryEstimate,
     /// What training needs and does not find.
     pub missing: Vec<Missing>,
@@ -61,7 +65,8 @@ impl DryRun {
     /// Whatever else than a missing file would stop training before its first step.
     pub fn new(experiment: &Experiment) -> Result<Self> {
         // Only with autodiff are parameters told apart that are never trained.
-        let device = sources::seeded_device(experiment)?.autodiff();
+        let device = for_training(sources::seeded_device(experiment)?, experiment);
+        Computation::new(experiment, &device)?;
         sources::ensure_shapes(&experiment.data)?;
         let missing = missing(experiment)?;
         let (vocabulary, batches) = match missing.is_empty() {
@@ -74,13 +79,16 @@ impl DryRun {
         let parameters = count_parameters(&model);
         let rates = learning_rates::groups(&experiment.optimizer, &model);
         let count = total(&parameters);
-        let bytes = experiment.precision.bytes();
-        let estimate =
-            |batch: &SourceBatch| MemoryEstimate::new(&count, bytes, &experiment.model, batch.dims);
+        let updates = part_updates(&experiment.optimizer, &model);
+        let at_once = experiment.training.batch_size.div_ceil(experiment.training.micro_batches);
+        let estimate = |batch: &SourceBatch| {
+            let dims = BatchDims { images: batch.dims.images.min(at_once), ..batch.dims };
+            MemoryEstimate::new(&count, &experiment.model, dims)
+        };
         let memory = batches.iter().map(estimate).max_by_key(MemoryEstimate::total);
         let memory = memory.unwrap_or_default();
         let vocabulary_size = vocabulary.size;
-        Ok(Self { parameters, rates, vocabulary_size, batches, memory, missing })
+        Ok(Self { parameters, updates, rates, vocabulary_size, batches, memory, missing })
     }
 }
 

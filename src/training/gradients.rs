@@ -5,6 +5,8 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
+use crate::model::pixel_llm::placement::on;
+
 /// √ Σ g² over every parameter of `module`.
 pub fn gradient_norm<M: Module>(module: &M, gradients: &GradientsParams) -> f64 {
     let mut visitor = SquaredNorm { gradients, sum: None };
@@ -33,7 +35,8 @@ impl ModuleVisitor for SquaredNorm<'_> {
         let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
         let squares = gradient.square().sum();
         self.sum = Some(match self.sum.take() {
-            Some(sum) => sum + squares,
+            // Parts of the model may be on several devices.
+            Some(sum) => sum.clone() + on(&sum.device(), squares),
             None => squares,
         });
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 
-use super::parameters::parameters;
+use super::parameters::{Parameter, parameters};
 use super::paths::is_under;
 use super::training_model::in_model;
 use crate::experiment::schema::OptimizerConfig;
@@ -27,14 +27,9 @@ pub struct RateGroup {
 
 /// The trained parameters of `module` by their rates, the lowest first.
 pub fn groups<M: Module>(config: &OptimizerConfig, module: &M) -> Vec<RateGroup> {
-    let trained = parameters(module).into_iter().filter(|parameter| parameter.is_trained);
-    let trained: BTreeMap<_, _> =
-        trained.map(|parameter| (parameter.path(), parameter.count)).collect();
-    let num_blocks = trained.keys().filter_map(|path| block(in_model(path))).max();
-    let num_blocks = num_blocks.map_or(0, |last| last + 1);
     let mut groups: Vec<RateGroup> = Vec::new();
-    for (path, count) in trained {
-        let multiplier = multiplier(config, in_model(&path), num_blocks);
+    for (parameter, multiplier) in multipliers(config, module) {
+        let (path, count) = (parameter.path(), parameter.count);
         match groups.iter_mut().find(|group| group.multiplier == multiplier) {
             Some(group) => {
                 group.paths.push(path);
@@ -45,6 +40,21 @@ pub fn groups<M: Module>(config: &OptimizerConfig, module: &M) -> Vec<RateGroup>
     }
     groups.sort_by(|a, b| a.multiplier.total_cmp(&b.multiplier));
     groups
+}
+
+/// Every trained parameter of `module` in the order of their paths, with its rate as a multiple of the
+/// schedule's.
+pub(super) fn multipliers<M: Module>(
+    config: &OptimizerConfig,
+    module: &M,
+) -> impl Iterator<Item = (Parameter, f64)> {
+    let trained = parameters(module).into_iter().filter(|parameter| parameter.is_trained);
+    let trained: BTreeMap<_, _> = trained.map(|parameter| (parameter.path(), parameter)).collect();
+    let num_blocks = trained.keys().filter_map(|path| block(in_model(path))).max();
+    let num_blocks = num_blocks.map_or(0, |last| last + 1);
+    trained
+        .into_iter()
+        .map(move |(path, parameter)| (parameter, multiplier(config, in_model(&path), num_blocks)))
 }
 
 /// Of the paths that name a parameter, the longest counts; the decay over layers comes on top.

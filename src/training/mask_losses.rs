@@ -9,6 +9,7 @@ use crate::model::heads::points::to_pixels;
 use crate::model::loss::mask::{MaskLossConfig, MaskLosses, MaskTargets, mask_loss};
 use crate::model::loss::point::{TokenSelection, select_tokens};
 use crate::model::pixel_llm::locate::box_of_points;
+use crate::model::pixel_llm::placement::on;
 use crate::model::vision::VisionFeatures;
 
 /// The mask loss of a batch and its parts, read back.
@@ -67,13 +68,19 @@ impl TrainingModel {
     ) -> Option<MaskLosses> {
         let targets = batch.masks.as_ref().filter(|_| self.losses.mask.weight > 0.0)?;
         let vocabulary = self.model.language().vocabulary();
-        let answers = select_tokens(batch.rows.text.clone(), &vocabulary, TokenSelection::LastWord);
-        let points = to_pixels(self.model.points(features.clone())?, batch.sizes.clone());
+        let points = self.model.points(features.clone())?;
+        let device = points.device();
+        let text = on(&device, batch.rows.text.clone());
+        let answers = select_tokens(text, &vocabulary, TokenSelection::LastWord);
+        let points = to_pixels(points, on(&device, batch.sizes.clone()));
         let boxes = box_of_points(points, answers.clone().greater_elem(0.0), 0);
         let masks = self.model.masks(images, boxes, visual, features)?;
         let has_answer = answers.max_dim(2).squeeze_dim::<2>(2);
-        let row_valid = targets.row_valid.clone() * has_answer;
-        let targets = MaskTargets { row_valid, ..targets.clone() };
+        let targets = MaskTargets {
+            masks: on(&device, targets.masks.clone()),
+            row_valid: on(&device, targets.row_valid.clone()) * has_answer,
+            padding_mask: on(&device, targets.padding_mask.clone()),
+        };
         Some(mask_loss(masks, &targets, &self.losses.mask))
     }
 }

@@ -3,7 +3,8 @@
 //! Weights, gradients and AdamW's two moments are exact. Activations are counted from the sizes of
 //! the blocks: what a backward pass keeps of one, times how many there are. The real peak is some
 //! tens of per cent off either way; `docs/benchmarks.md` compares both. The activations of the
-//! box decoder and the mask branch are not counted.
+//! box decoder and the mask branch are not counted; nor what gradient checkpointing, 16-bit products and
+//! matrices of T5 in 16 bits change.
 
 use super::parameters::ParameterCount;
 use crate::data::batch::BatchDims;
@@ -11,7 +12,7 @@ use crate::model::language::LanguageConfig;
 use crate::model::pixel_llm::PixelLlmConfig;
 use crate::model::prompt::adapter::PromptFeatures;
 
-/// Bytes of a number that is not stored: gradients, moments, activations.
+/// Bytes of a number.
 const BYTES: usize = 4;
 
 /// Bytes by what they are for.
@@ -28,21 +29,16 @@ pub struct MemoryEstimate {
 }
 
 impl MemoryEstimate {
-    /// For the parameters of `count`, of which each takes `weight_bytes`, on batches of `dims`.
-    pub fn new(
-        count: &ParameterCount,
-        weight_bytes: usize,
-        config: &PixelLlmConfig,
-        dims: BatchDims,
-    ) -> Self {
+    /// For the parameters of `count`, on batches of `dims`.
+    pub fn new(count: &ParameterCount, config: &PixelLlmConfig, dims: BatchDims) -> Self {
         let activations = activations(config, dims) * BYTES;
-        Self { activations, ..Self::without_batch(count, weight_bytes) }
+        Self { activations, ..Self::without_batch(count) }
     }
 
     /// What is there before the first batch.
-    pub fn without_batch(count: &ParameterCount, weight_bytes: usize) -> Self {
+    pub fn without_batch(count: &ParameterCount) -> Self {
         Self {
-            weights: count.total * weight_bytes,
+            weights: count.total * BYTES,
             gradients: count.trainable * BYTES,
             optimizer: 2 * count.trainable * BYTES,
             activations: 0,

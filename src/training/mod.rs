@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod checkpoint_state;
+pub mod computation;
 pub mod console;
 pub mod dashboard_log;
 pub mod detection;
@@ -13,10 +14,12 @@ pub mod features;
 pub mod fingerprint;
 pub mod frozen;
 pub mod frozen_record;
+mod gradient_step;
 #[cfg(test)]
 mod gradient_tests;
 pub mod gradients;
 pub mod learning_rates;
+mod loss_scale;
 pub mod mask_losses;
 pub mod memory;
 pub mod metrics;
@@ -32,6 +35,7 @@ pub mod run;
 pub mod run_directory;
 pub mod run_lock;
 pub mod scalars;
+mod shares;
 pub mod sources;
 pub mod step;
 pub mod strategy;
@@ -42,4 +46,5 @@ mod terminal;
 mod testing;
 pub mod throughput;
 pub mod training_model;
+pub mod updates;
 pub mod weights;

@@ -58,12 +58,15 @@ fn orthogonal<M: Module>(config: &OptimizerConfig, model: &M) -> Vec<(Vec<String
 
 /// Paths of the parameters that do not decay.
 fn kept<M: Module>(model: &M, no_decay: &[String]) -> Vec<String> {
-    let is_kept = |parameter: &Parameter| {
-        let path = parameter.path();
-        parameter.num_axes == 1 || no_decay.iter().any(|kept| is_under(in_model(&path), kept))
-    };
-    let parameters = parameters(model).into_iter().filter(is_kept);
-    parameters.map(|parameter| parameter.path()).collect()
+    let parameters = parameters(model).into_iter();
+    let kept = parameters.filter(|parameter| !decays(parameter, no_decay));
+    kept.map(|parameter| parameter.path()).collect()
+}
+
+/// Whether a parameter has weight decay where there is any.
+pub(super) fn decays(parameter: &Parameter, no_decay: &[String]) -> bool {
+    let path = parameter.path();
+    parameter.num_axes > 1 && !no_decay.iter().any(|kept| is_under(in_model(&path), kept))
 }
 
 /// Step `s` (from 0) has `peak · (s + 1) / warmup` while warming up, then a cosine from the peak
@@ -113,7 +116,7 @@ mod tests {
     use burn::tensor::{Device, Tensor};
 
     use super::*;
-    use crate::training::learning_rates::groups;
+    use crate::training::learning_rates::{self, groups};
 
     #[test]
     fn the_rate_rises_in_a_line_and_falls_along_a_cosine() {
@@ -243,5 +246,84 @@ mod tests {
         let of_gamma = moved(trained.norm.gamma.val(), gamma_before);
         assert!((of_bias - 0.1).abs() < 1e-4, "{of_bias}");
         assert!((of_gamma - 0.01).abs() < 1e-4, "{of_gamma}");
+    }
+
+    #[derive(Module, Debug)]
+    struct Groups {
+        plain: burn::nn::Linear,
+        fast: burn::nn::Linear,
+        kept: burn::nn::Linear,
+        frozen: burn::nn::Linear,
+    }
+
+    /// Two steps of AdamW for one number that starts at `w` (Loshchilov and Hutter, *Decoupled weight
+    /// decay regularization*, ICLR 2019, algorithm 2).
+    fn by_hand(
+        config: &OptimizerConfig,
+        rate: f64,
+        decay: f64,
+        w: f64,
+        gradients: [f64; 2],
+    ) -> f64 {
+        let OptimizerConfig { beta_1, beta_2, epsilon, .. } = *config;
+        let (mut w, mut m, mut v) = (w, 0.0, 0.0);
+        for (gradient, step) in gradients.into_iter().zip(1..) {
+            m = beta_1 * m + (1.0 - beta_1) * gradient;
+            v = beta_2 * v + (1.0 - beta_2) * gradient * gradient;
+            let m_hat = m / (1.0 - beta_1.powi(step));
+            let v_hat: f64 = v / (1.0 - beta_2.powi(step));
+            w = w - rate * decay * w - rate * m_hat / (v_hat.sqrt() + epsilon);
+        }
+        w
+    }
+
+    #[test]
+    fn two_steps_in_every_group_are_those_of_adamw_by_hand() {
+        let device = Device::flex().autodiff();
+        let linear = || LinearConfig::new(2, 2).init(&device);
+        let groups = Groups { plain: linear(), fast: linear(), kept: linear(), frozen: linear() };
+        let mut model = crate::training::frozen::freeze(groups, &["fr*".into()]).unwrap();
+        let config = OptimizerConfig {
+            weight_decay: 0.5,
+            no_decay: vec!["ke*.weight".into()],
+            rate_multipliers: [("f*t".to_string(), 10.0)].into(),
+            ..OptimizerConfig::default()
+        };
+        let rates = learning_rates::groups(&config, &model);
+        let constant = ScheduleConfig { warmup_steps: 0, final_share: 1.0 };
+        let mut schedule = schedule(0.01, &constant, 10, &rates).unwrap();
+        let mut optimizer = optimizer(&config, &model);
+        let values = |model: &Groups| {
+            let first = |linear: &burn::nn::Linear| {
+                let bias = linear.bias.as_ref().unwrap().val().into_data();
+                let weight = linear.weight.val().into_data();
+                [weight, bias].map(|data| f64::from(data.iter::<f32>().next().unwrap()))
+            };
+            [&model.plain, &model.fast, &model.kept, &model.frozen].map(first)
+        };
+        let before = values(&model);
+        let gradients = [0.25, -2.0];
+        for gradient in gradients {
+            let all = [&model.plain, &model.fast, &model.kept, &model.frozen];
+            let sum = all.map(|linear| {
+                linear.weight.val().sum() + linear.bias.as_ref().unwrap().val().sum()
+            });
+            let loss = Tensor::cat(sum.to_vec(), 0).sum() * gradient;
+            let found = burn::optim::GradientsParams::from_grads(loss.backward(), &model);
+            model = optimizer.step(schedule.step(), model, found);
+        }
+        // Rates and decays of weight and bias.
+        let expected = [
+            [(0.01, 0.5), (0.01, 0.0)],
+            [(0.1, 0.5), (0.1, 0.0)],
+            [(0.01, 0.0), (0.01, 0.0)],
+            [(0.0, 0.0), (0.0, 0.0)],
+        ];
+        for ((found, before), expected) in values(&model).iter().zip(before).zip(expected) {
+            for ((found, before), (rate, decay)) in found.iter().zip(before).zip(expected) {
+                let wanted = by_hand(&config, rate, decay, before, gradients);
+                assert!((found - wanted).abs() < 1e-6, "{found} {wanted} ({rate}, {decay})");
+            }
+        }
     }
 }

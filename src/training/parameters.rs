@@ -47,7 +47,7 @@ impl Parameter {
     }
 
     /// The part that it is listed under.
-    fn part(&self) -> String {
+    pub(super) fn part(&self) -> String {
         let path = self.path();
         let depth = DEPTHS.iter().find(|(part, _)| is_under(&path, part));
         let depth = depth.map_or(1, |(_, depth)| *depth);

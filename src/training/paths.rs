@@ -6,12 +6,8 @@ use burn::module::Module;
 
 use crate::error::{Error, Result};
 use crate::experiment::did_you_mean;
+pub use crate::experiment::path_pattern::is_under;
 use crate::weights::load::parameter_shapes;
-
-/// Whether `parameter` is `path` or under it.
-pub fn is_under(parameter: &str, path: &str) -> bool {
-    parameter.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
 
 /// Checks that every one of `paths` names a parameter of `model`; each with the key that says it.
 ///

@@ -7,15 +7,17 @@ use crate::error::{Error, Result};
 use crate::experiment::{self, Experiment};
 
 /// Keys that change nothing of what is learnt; tables with everything in them.
-const MAY_CHANGE: [&str; 10] = [
+const MAY_CHANGE: [&str; 12] = [
     "checkpoints",
     "data.cache_features",
     "data.workers",
     "device",
+    "devices",
     "output",
     "evaluation",
     "logging",
     "decoding",
+    "training.gradient_checkpointing",
     "training.prefetch_batches",
     "training.validation_batches",
 ];

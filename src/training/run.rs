@@ -16,6 +16,7 @@ use burn::train::{
 
 use super::checkpoint::{Checkpoints, ModelPart, SaveAll};
 use super::checkpoint_state::{self, CheckpointState};
+use super::computation::{Computation, for_training};
 use super::console::Console;
 use super::dashboard_log::DashboardLog;
 use super::failure::Evidence;
@@ -113,7 +114,8 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     if experiment.model.masks.is_some() && !experiment.teaches_masks() {
         tracing::warn!("model.masks stays as it starts: no source has `masks = true`");
     }
-    let device = sources::seeded_device(experiment)?.autodiff();
+    let device = for_training(sources::seeded_device(experiment)?, experiment);
+    let computation = Computation::new(experiment, &device)?;
     if !options.resume {
         weights::ensure(experiment)?;
     }
@@ -159,7 +161,7 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     if options.profile.is_some() {
         remove_profile(&run)?;
     }
-    let model = model.with_profiler(profiler);
+    let model = model.with_profiler(profiler).computed(computation);
     let mut collator = sources::collator(experiment, tokenizer.clone())?;
     let stop = &options.stop;
     collator.features = features::prepare(experiment, &model.model, &train, &validation, stop)?;
@@ -169,6 +171,7 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     let batches = batches(experiment, train.clone(), validation, collator, mixture);
     let journal = journal(&run, experiment, span, options.dashboard)?;
     let evidence = Evidence { run: run.clone(), frozen: frozen.clone(), batches: batches.clone() };
+    let main = device.clone().inner();
     let launch =
         Launch { experiment, options, run: &run, state, span, device, evidence, journal: &journal };
     let result = launch.run(model, batches)?;
@@ -184,7 +187,7 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     if step < span.max_steps {
         return Ok(Outcome::Stopped { run, step });
     }
-    let model = result.model.model;
+    let model = result.model.model.gather(&main);
     weights::save(&run, &model, &frozen)?;
     Ok(Outcome::Finished(Box::new(Trained { run, model, tokenizer, train, step })))
 }

@@ -1,18 +1,14 @@
-//! One step: losses of a batch, gradients, their norm.
+//! The losses of a batch; [`gradient_step`](super::gradient_step) has the gradients.
 
-use std::panic::resume_unwind;
-use std::thread;
-
-use burn::module::{Module, ModuleMapper, Param};
-use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::module::Module;
 use burn::tensor::{Device, ExecutionError, Tensor};
-use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
+use burn::train::{InferenceStep, ItemLazy};
 
 use super::detection::DetectionTerms;
-use super::gradients::{gradient_norm, scale_gradients};
 use super::mask_losses::MaskMeasure;
 use super::profile::Stage;
 use super::record::LossRecord;
+use super::shares::Shares;
 use super::throughput::StepCost;
 pub use super::training_model::TrainingModel;
 use crate::data::batch::{Batch, HostBatch, Pictures};
@@ -24,6 +20,7 @@ use crate::model::loss::point::{
     PointDistance, PointUnit, TokenSelection, point_loss, select_tokens,
 };
 use crate::model::loss::text::text_loss;
+use crate::model::pixel_llm::placement::on;
 use crate::model::prompt::points::Prompts;
 
 /// Losses of a batch, on its device.
@@ -71,7 +68,13 @@ impl TrainingModel {
     /// The losses that the task of a batch has: narratives learn text and points, descriptions text,
     /// expressions points and, where they come with them, masks; detections boxes and the captions of those
     /// that are found (`spec/losses.md` §5).
-    pub fn losses(&self, mut batch: Batch) -> Losses {
+    pub fn losses(&self, batch: Batch) -> Losses {
+        self.losses_of_part(batch, Shares::WHOLE)
+    }
+
+    /// The losses of a part of a batch; the total has `shares` of them.
+    pub(super) fn losses_of_part(&self, mut batch: Batch, shares: Shares) -> Losses {
+        let device = batch.row_valid.device();
         let task = batch.task;
         let images = match batch.pictures.clone() {
             Pictures::Images { images, padding_mask } => {
@@ -107,26 +110,27 @@ impl TrainingModel {
             .timed(Stage::Heads, || self.mask_losses(&batch, &images, visual, features.clone()));
         let mask_total = mask.as_ref().map(|mask| mask.total(&self.losses.mask));
         let weighted = |loss: &Option<Tensor<1>>, weight: f64| match loss {
-            Some(loss) => loss.clone() * weight,
-            None => Tensor::zeros([1], &features.device()),
+            Some(loss) => on(&device, loss.clone() * weight),
+            None => Tensor::zeros([1], &device),
         };
         let detection_loss = detection.as_ref().map(|terms| terms.total.clone());
-        let total = weighted(&text, self.losses.text.weight)
-            + weighted(&point, self.losses.point.weight)
-            + weighted(&overlap, self.losses.overlap.weight)
-            + weighted(&detection_loss, self.losses.detection.weight)
-            + weighted(&mask_total, self.losses.mask.weight);
+        let total = weighted(&text, self.losses.text.weight * shares.text)
+            + weighted(&point, self.losses.point.weight * shares.point)
+            + weighted(&overlap, self.losses.overlap.weight * shares.overlap)
+            + weighted(&detection_loss, self.losses.detection.weight * shares.detection)
+            + weighted(&mask_total, self.losses.mask.weight * shares.mask);
         Losses { total, text, point, overlap, detection, mask }
     }
 
     /// `features`: `[B, N, L, D]`
     fn text_loss(&self, batch: &Batch, features: Tensor<4>) -> Tensor<1> {
         let logits = self.timed(Stage::Heads, || self.model.logits(features));
+        let device = logits.device();
         self.timed(Stage::Loss, || {
             text_loss(
                 logits,
-                batch.rows.text.clone(),
-                batch.row_valid.clone(),
+                on(&device, batch.rows.text.clone()),
+                on(&device, batch.row_valid.clone()),
                 &self.model.language().vocabulary(),
                 self.losses.text.label_smoothing,
             )
@@ -134,7 +138,7 @@ impl TrainingModel {
     }
 
     /// What `work` gives; its time counts for `stage` where steps are profiled.
-    fn timed<T>(&self, stage: Stage, work: impl FnOnce() -> T) -> T {
+    pub(super) fn timed<T>(&self, stage: Stage, work: impl FnOnce() -> T) -> T {
         self.profiler.time(stage, || self.device(), work)
     }
 
@@ -149,15 +153,17 @@ impl TrainingModel {
         selection: TokenSelection,
     ) -> Option<Places> {
         let vocabulary = self.model.language().vocabulary();
-        let mask = select_tokens(batch.rows.text.clone(), &vocabulary, selection)
-            * batch.row_valid.clone().unsqueeze_dim::<3>(2);
         let predicted = self.timed(Stage::Heads, || self.model.points(features))?;
+        let device = predicted.device();
+        let mask = select_tokens(on(&device, batch.rows.text.clone()), &vocabulary, selection)
+            * on(&device, batch.row_valid.clone()).unsqueeze_dim::<3>(2);
+        let target = on(&device, batch.points.clone());
         let (predicted, target) = match self.losses.point.unit {
-            PointUnit::Normalised => (predicted, batch.points.clone()),
-            PointUnit::Pixels => (
-                to_pixels(predicted, batch.sizes.clone()),
-                to_pixels(batch.points.clone(), batch.sizes.clone()),
-            ),
+            PointUnit::Normalised => (predicted, target),
+            PointUnit::Pixels => {
+                let sizes = on(&device, batch.sizes.clone());
+                (to_pixels(predicted, sizes.clone()), to_pixels(target, sizes))
+            }
         };
         Some(Places { predicted, target, mask })
     }
@@ -191,7 +197,7 @@ impl Places {
 
 impl Losses {
     /// Reads the losses of a batch back; `masks` has the weights of the parts of the mask loss.
-    fn measure(&self, batch: &HostBatch, masks: &MaskLossConfig) -> StepOutput {
+    pub(super) fn measure(&self, batch: &HostBatch, masks: &MaskLossConfig) -> StepOutput {
         let read = |loss: Tensor<1>| f64::from(loss.into_scalar::<f32>());
         StepOutput {
             task: batch.task,
@@ -211,101 +217,6 @@ impl Losses {
     }
 }
 
-/// What one part of a batch has: gradients, and what was measured.
-type PartResult = (GradientsParams, StepOutput);
-
-impl TrainingModel {
-    /// Losses and gradients of a part of a batch.
-    fn part(&self, batch: &HostBatch) -> PartResult {
-        let on_device = self.timed(Stage::Data, || batch.to_device(&self.device()));
-        let losses = self.losses(on_device);
-        let gradients = self
-            .timed(Stage::Backward, || GradientsParams::from_grads(losses.total.backward(), self));
-        (gradients, losses.measure(batch, &self.losses.mask))
-    }
-
-    /// All parts of a batch, at the same time where there are several. Each has leaves of its own:
-    /// graphs that share leaves are one graph to Burn, and two threads on one graph can wait for each
-    /// other for ever (`docs/burn-issues.md`, 4). Burn's own `fork` would leave a node of every copy
-    /// on parameters that get no gradient, and the search for such nodes slows every step (6).
-    fn parts(&self, batch: &HostBatch) -> Vec<PartResult> {
-        let parts = batch.split(self.parallel_parts);
-        match parts.as_slice() {
-            [whole] => vec![self.part(whole)],
-            // Times of several at once would not add up.
-            parts if self.profiler.is_active() => {
-                let replica = || self.clone().map(&mut OwnLeaves);
-                parts.iter().map(|part| replica().part(part)).collect()
-            }
-            parts => thread::scope(|scope| {
-                let threads: Vec<_> = parts
-                    .iter()
-                    .map(|part| {
-                        let replica = self.clone().map(&mut OwnLeaves);
-                        scope.spawn(move || replica.part(part))
-                    })
-                    .collect();
-                threads
-                    .into_iter()
-                    .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
-                    .collect()
-            }),
-        }
-    }
-
-    /// The mean of the gradients, clipped, and its norm before clipping.
-    fn average(&self, mut gradients: Vec<GradientsParams>) -> (GradientsParams, f64) {
-        let share = 1.0 / gradients.len() as f64;
-        let sum = match gradients.len() {
-            1 => gradients.remove(0),
-            _ => {
-                let mut accumulator = GradientsAccumulator::new();
-                gradients.into_iter().for_each(|part| accumulator.accumulate(self, part));
-                accumulator.grads()
-            }
-        };
-        let norm = gradient_norm(self, &sum) * share;
-        let clipping = self.clip_gradient_norm.map_or(1.0, |largest| (largest / norm).min(1.0));
-        let factor = share * clipping;
-        let mean = if factor == 1.0 { sum } else { scale_gradients(self, sum, factor) };
-        (mean, norm)
-    }
-}
-
-/// Makes every parameter the leaf of a graph of its own.
-struct OwnLeaves;
-
-impl ModuleMapper for OwnLeaves {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        // Whether a gradient is wanted stays as it is.
-        param.map(Tensor::detach)
-    }
-}
-
-/// The mean over parts, each of which had a mean of its own.
-fn mean_output(task: Task, parts: &[StepOutput], gradient_norm: f64) -> StepOutput {
-    let losses: Vec<_> = parts.iter().map(|part| (&part.losses, 1.0)).collect();
-    StepOutput {
-        task,
-        losses: LossRecord::mean(&losses).unwrap_or_default(),
-        gradient_norm,
-        num_images: parts.iter().map(|part| part.num_images).sum(),
-        samples_per_second: 0.0,
-        cost: StepCost::default(),
-    }
-}
-
-impl TrainStep for TrainingModel {
-    type Input = HostBatch;
-    type Output = StepOutput;
-
-    fn step(&self, batch: HostBatch) -> TrainOutput<StepOutput> {
-        let (gradients, outputs): (Vec<_>, Vec<_>) = self.parts(&batch).into_iter().unzip();
-        let (grads, norm) = self.timed(Stage::Optimizer, || self.average(gradients));
-        TrainOutput { grads, item: mean_output(batch.task, &outputs, norm) }
-    }
-}
-
 impl InferenceStep for TrainingModel {
     type Input = HostBatch;
     type Output = StepOutput;
@@ -313,73 +224,5 @@ impl InferenceStep for TrainingModel {
     fn step(&self, batch: HostBatch) -> StepOutput {
         let losses = self.losses(batch.to_device(&self.device()));
         losses.measure(&batch, &self.losses.mask)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-    use crate::data::batch::BatchDims;
-    use crate::experiment::schema::LossConfig;
-    use crate::model::testing::{VOCABULARY, tiny_config};
-
-    const SIDE: usize = 16;
-
-    /// Two images that are the same, of which each has one text.
-    fn batch() -> HostBatch {
-        let dims = BatchDims {
-            images: 2,
-            canvas_px: SIDE,
-            rows: 1,
-            prompts: 1,
-            text_tokens: 4,
-            context_tokens: 0,
-        };
-        let image: Vec<f32> = (0..3 * SIDE * SIDE).map(|i| (i * 7 % 256) as f32).collect();
-        HostBatch {
-            task: Task::Narrate,
-            dims,
-            images: image.repeat(2),
-            features: None,
-            sizes: vec![SIDE as f32; 4],
-            prompt_boxes: [0.0, 0.0, SIDE as f32, SIDE as f32].repeat(2),
-            prompt_traces: vec![],
-            context: vec![],
-            text: [1, 5, 6, 2].repeat(2),
-            row_valid: vec![1.0; 2],
-            points: vec![0.25; 2 * 4 * 4],
-            seed: 0,
-            masks: None,
-        }
-    }
-
-    #[test]
-    fn parts_of_a_batch_at_the_same_time_have_the_loss_and_the_gradients_of_the_whole() {
-        let device = Device::flex().autodiff();
-        let model = tiny_config().init(VOCABULARY, &device);
-        let step = |parts: usize, clip: Option<f64>| {
-            let model = TrainingModel::new(
-                model.clone(),
-                LossConfig::default(),
-                clip,
-                parts,
-                BTreeSet::new(),
-            );
-            let output = TrainStep::step(&model, batch());
-            (output.item, gradient_norm(&model, &output.grads))
-        };
-        let (whole, norm) = step(1, None);
-        let (parts, norm_of_parts) = step(2, None);
-        assert!(norm > 0.0 && (norm - whole.gradient_norm).abs() < 1e-4 * norm);
-        let (one, other) = (whole.losses.loss, parts.losses.loss);
-        assert!((one - other).abs() < 1e-5 * one, "{whole:?} {parts:?}");
-        assert!((norm - norm_of_parts).abs() < 1e-4 * norm, "{norm} {norm_of_parts}");
-        assert_eq!(parts.num_images, 2);
-
-        let (clipped, norm_after) = step(2, Some(norm / 3.0));
-        assert!((clipped.gradient_norm - norm).abs() < 1e-4 * norm, "the norm before clipping");
-        assert!((norm_after - norm / 3.0).abs() < 1e-4 * norm, "{norm_after}");
     }
 }

@@ -7,6 +7,7 @@ use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, ParamGroup};
 use burn::store::ModuleRecord;
 use burn::tensor::Device;
 
+use super::computation::Computation;
 use super::profile::Profiler;
 use crate::experiment::schema::LossConfig;
 use crate::model::pixel_llm::PixelLlm;
@@ -35,6 +36,8 @@ pub struct TrainingModel {
     pub(super) parallel_parts: usize,
     /// Takes the time of parts of a step, where that is asked for.
     pub(super) profiler: Profiler,
+    /// How and where a step is computed.
+    pub(super) computation: Computation,
     /// Paths in the model of the parameters that checkpoints leave out.
     left_out: BTreeSet<String>,
 }
@@ -48,13 +51,22 @@ impl TrainingModel {
         parallel_parts: usize,
         left_out: BTreeSet<String>,
     ) -> Self {
-        let profiler = Profiler::default();
-        Self { model, losses, clip_gradient_norm, parallel_parts, profiler, left_out }
+        let (profiler, computation) = (Profiler::default(), Computation::default());
+        Self { model, losses, clip_gradient_norm, parallel_parts, profiler, computation, left_out }
     }
 
     /// The same, of which `profiler` takes the time.
     pub fn with_profiler(self, profiler: Profiler) -> Self {
         Self { profiler, ..self }
+    }
+
+    /// The same, computed as `computation` says, with parts of the model on their devices.
+    pub fn computed(self, computation: Computation) -> Self {
+        let model = match &computation.placement {
+            Some(placement) => self.model.place(placement),
+            None => self.model,
+        };
+        Self { model, computation, ..self }
     }
 
     /// Number of parameters in a checkpoint, where they are not all of the model.
@@ -70,7 +82,12 @@ impl Module for TrainingModel {
     }
 
     fn fork(self, device: &Device) -> Self {
-        Self { model: self.model.fork(device), ..self }
+        let model = match &self.computation.placement {
+            // Its parts are where they belong.
+            Some(placement) => self.model.place(placement),
+            None => self.model.fork(device),
+        };
+        Self { model, ..self }
     }
 
     fn to_device(self, device: &Device) -> Self {

@@ -1,6 +1,7 @@
 //! What a cache of features needs: encoders that never change, and images that do not either.
 
 use super::{ConfigProblem, Experiment, problem};
+use crate::experiment::path_pattern::is_under;
 
 /// Whether what the encoders see and what they make of it is the same at every step.
 pub(super) fn validate(experiment: &Experiment) -> Option<ConfigProblem> {
@@ -14,7 +15,7 @@ pub(super) fn validate(experiment: &Experiment) -> Option<ConfigProblem> {
     for (encoder, drop_path) in encoders {
         let Some(drop_path) = drop_path else { continue };
         let path = format!("vision.{encoder}");
-        let is_frozen = |frozen: &String| *frozen == path || frozen == "vision";
+        let is_frozen = |frozen: &String| is_under(&path, frozen);
         if !experiment.training.frozen.iter().any(is_frozen) {
             let found = format!("is set, but {path} is trained, so that its features change");
             let allowed = format!("no cache, or {path:?} in training.frozen");

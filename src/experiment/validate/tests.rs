@@ -76,6 +76,8 @@ fn texts_fit_the_language_model() {
 #[test]
 fn counts_are_at_least_one() {
     assert_eq!(problem_of(|e| e.training.batch_size = 0), "training.batch_size");
+    assert_eq!(problem_of(|e| e.training.micro_batches = 0), "training.micro_batches");
+    assert_eq!(problem_of(|e| e.training.micro_batches = 257), "training.micro_batches");
     let key = "training.checkpoint_every_steps";
     assert_eq!(problem_of(|e| e.training.checkpoint_every_steps = 0), key);
     assert_eq!(problem_of(|e| e.checkpoints.keep_last = 0), "checkpoints.keep_last");
@@ -170,6 +172,7 @@ fn features_are_kept_of_what_never_changes() {
     assert!(trained.contains("vision.sam is trained"), "{trained}");
     let parts = cached(&|e| e.training.frozen = vec!["vision.eva.blocks".into()]);
     assert!(parts.contains("vision.eva is trained"), "{parts}");
+    assert_eq!(cached(&|e| e.training.frozen = vec!["vision.*".into()]), "");
     let random = cached(&|e| e.model.vision.eva.iter_mut().for_each(|e| e.drop_path = 0.1));
     assert!(random.contains("model.vision.eva.drop_path"), "{random}");
     let changed = cached(&|e| e.data.sources[0].augmentation.flip = 0.5);

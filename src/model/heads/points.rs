@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::ConfigProblem;
 use crate::model::activation::Activation;
 use crate::model::dense::dense;
+use crate::model::mixed_precision::linear;
 
 /// Channels of a place: x and y.
 const COORDINATES: usize = 2;
@@ -126,7 +127,7 @@ impl PointHead {
         };
         let last = self.layers.len() - 1;
         let raw = self.layers.iter().enumerate().fold(features, |x, (i, layer)| {
-            let x = layer.forward(x);
+            let x = linear(layer, x);
             if i < last { self.activation.forward(x) } else { x }
         });
         let channels = raw.dims()[3] / self.num_points;

@@ -25,6 +25,7 @@ use super::key_value::{KeyValue, RowChange};
 use crate::model::ConfigProblem;
 use crate::model::activation::Activation;
 use crate::model::matrix_product::apply;
+use crate::model::mixed_precision::linear;
 use layer::GitLayer;
 
 /// Added to the score of a column that a row must not see. Finite, because shaders need not
@@ -218,7 +219,7 @@ impl GitDecoder {
         depth: usize,
     ) -> (GitState, Tensor<3>) {
         let [rows, num_visual, _] = visual.dims();
-        let visual = self.visual_norm.forward(self.visual_projection.forward(visual));
+        let visual = self.visual_norm.forward(linear(&self.visual_projection, visual));
         let (mut prefix, prefix_mask) = match context {
             None => (visual, None),
             Some(context) => {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ConfigProblem;
 use crate::model::matrix_product::apply;
+use crate::model::mixed_precision::linear;
 
 /// A projection of an attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -114,9 +115,9 @@ impl LoraLinear {
     /// - output: `[…, outputs]`
     pub fn forward<const N: usize>(&self, x: Tensor<N>) -> Tensor<N> {
         let Some(lora) = &self.lora else { return apply(&self.base, x) };
-        let low = lora.down.forward(lora.dropout.forward(x.clone()));
+        let low = linear(&lora.down, lora.dropout.forward(x.clone()));
         // Scaling the narrow side touches fewest numbers.
-        apply(&self.base, x) + lora.up.forward(low.mul_scalar(lora.scale))
+        apply(&self.base, x) + linear(&lora.up, low.mul_scalar(lora.scale))
     }
 
     /// The layer that computes the same without an adapter, for inference: `W + scale · A · B`. One whose

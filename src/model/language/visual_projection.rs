@@ -4,6 +4,8 @@ use burn::module::{Initializer, Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Tensor};
 
+use crate::model::mixed_precision::linear;
+
 /// The reference's kernels start from N(0, 0.02).
 const INITIAL: Initializer = Initializer::Normal { mean: 0.0, std: 0.02 };
 
@@ -29,7 +31,7 @@ impl VisualProjection {
     /// - `visual`: `[R, Q, inputs]`
     /// - output: `[R, Q, outputs]`
     pub fn forward(&self, visual: Tensor<3>) -> Tensor<3> {
-        let projected = self.linear.forward(visual);
+        let projected = linear(&self.linear, visual);
         match &self.norm {
             Some(norm) => norm.forward(projected),
             None => projected,

@@ -90,13 +90,7 @@ pub fn point_loss(
 ) -> Tensor<1> {
     let [batch, rows, length, points, _] = target.dims();
     let flat = |x: Tensor<5>| x.reshape([batch, rows, length, points * 2]);
-    let mask = match distance {
-        PointDistance::L1Nonzero => {
-            let squares = flat(target.clone()).square().sum_dim(3).reshape([batch, rows, length]);
-            mask * squares.greater_elem(0.0).float()
-        }
-        PointDistance::L1 | PointDistance::L2 => mask,
-    };
+    let mask = counted_tokens(target.clone(), mask, distance);
     let differences = predicted - target;
     let differences = match distance {
         PointDistance::L1Nonzero | PointDistance::L1 => differences.abs(),
@@ -104,6 +98,17 @@ pub fn point_loss(
     };
     let errors = flat(differences).mean_dim(3).reshape([batch, rows, length]);
     (errors * mask.clone()).sum() / mask.sum().clamp_min(1.0)
+}
+
+/// Those of the selected tokens that count: `[B, N, L]`. Shapes as in [`point_loss`].
+pub fn counted_tokens(target: Tensor<5>, mask: Tensor<3>, distance: PointDistance) -> Tensor<3> {
+    match distance {
+        PointDistance::L1Nonzero => {
+            let squares = target.square().sum_dim(4).sum_dim(3).reshape(mask.dims());
+            mask * squares.greater_elem(0.0).float()
+        }
+        PointDistance::L1 | PointDistance::L2 => mask,
+    }
 }
 
 #[cfg(test)]

@@ -37,12 +37,9 @@ pub fn text_loss(
     label_smoothing: f64,
 ) -> Tensor<1> {
     let [batch, rows, length, size] = logits.dims();
+    let valid = predicted_tokens(tokens.clone(), row_valid, vocabulary);
     let targets = tokens.narrow(2, 1, length - 1);
     let logits = logits.narrow(2, 0, length - 1);
-
-    let not_empty = targets.clone().narrow(2, 0, 1).not_equal_elem(vocabulary.end).float();
-    let row_valid = row_valid.unsqueeze_dim::<3>(2) * not_empty;
-    let valid = targets.clone().greater_elem(0).float() * row_valid;
 
     let log_probs = activation::log_softmax(logits, 3);
     let picked = log_probs.clone().gather(3, targets.unsqueeze_dim(3));
@@ -52,6 +49,20 @@ pub fn text_loss(
     let all = log_probs.sum_dim(3).reshape([batch, rows, length - 1]);
     let losses = picked * (1.0 - label_smoothing - others) + all * others;
     -(losses * valid.clone()).sum() / (valid.sum() + 1e-8)
+}
+
+/// 1 for every token that is predicted, of those after the first: `[B, N, L - 1]`. Shapes as in
+/// [`text_loss`].
+pub fn predicted_tokens(
+    tokens: Tensor<3, Int>,
+    row_valid: Tensor<2>,
+    vocabulary: &Vocabulary,
+) -> Tensor<3> {
+    let length = tokens.dims()[2];
+    let targets = tokens.narrow(2, 1, length - 1);
+    let not_empty = targets.clone().narrow(2, 0, 1).not_equal_elem(vocabulary.end).float();
+    let row_valid = row_valid.unsqueeze_dim::<3>(2) * not_empty;
+    targets.greater_elem(0).float() * row_valid
 }
 
 #[cfg(test)]

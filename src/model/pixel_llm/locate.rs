@@ -14,13 +14,15 @@ impl PixelLlm {
     /// a point head.
     pub fn points(&self, features: Tensor<4>) -> Option<Tensor<5>> {
         let points = self.points.as_ref()?;
-        Some(points.forward(self.language.point_features(features)))
+        let features = self.beside(points, self.language.point_features(features));
+        Some(points.forward(features))
     }
 
     /// Scores of the classes of points, `[B, N, L, P, 1 + classes]`, which nothing in the model reads.
     pub fn point_scores(&self, features: Tensor<4>) -> Option<Tensor<5>> {
         let points = self.points.as_ref()?;
-        Some(points.class_scores(self.language.point_features(features)))
+        let features = self.beside(points, self.language.point_features(features));
+        Some(points.class_scores(features))
     }
 
     /// The decoder that finds boxes; `None` where the model has none.
@@ -30,7 +32,7 @@ impl PixelLlm {
 
     /// The boxes of every image, by falling score ([`BoxDecoder::detect`]); `None` without a decoder.
     pub fn detect(&self, features: &VisionFeatures) -> Option<Vec<Vec<Detection>>> {
-        Some(self.boxes.as_ref()?.detect(features.fused.clone()))
+        Some(self.boxes.as_ref()?.detect(self.beside_boxes(features)))
     }
 
     /// Whether the model makes masks.
@@ -58,13 +60,15 @@ impl PixelLlm {
         let [batch, rows, _] = boxes.dims();
         let [_, _, num_visual, visual_width] = visual.dims();
         let visual = visual.expand([batch, rows, num_visual, visual_width]);
+        let boxes = self.beside(&self.location, boxes.detach());
+        let boxes = self.location.box_corners(boxes, [self.reference_px.sam; 2]);
         Some(masks.forward(MaskInput {
-            image,
-            grid: self.location.grid(height, width),
-            no_mask: self.location.no_mask(),
-            boxes: self.location.box_corners(boxes.detach(), [self.reference_px.sam; 2]),
-            visual,
-            text: self.language.point_features(text),
+            image: self.beside(masks, image),
+            grid: self.beside(masks, self.location.grid(height, width)),
+            no_mask: self.beside(masks, self.location.no_mask()),
+            boxes: self.beside(masks, boxes),
+            visual: self.beside(masks, visual),
+            text: self.beside(masks, self.language.point_features(text)),
         }))
     }
 }

@@ -6,8 +6,10 @@
 //! | this | its parts; images and texts in, features out |
 //! | [`write`] | texts out |
 //! | [`locate`] | points, boxes and masks out |
+//! | [`placement`] | its parts on several devices |
 
 pub mod locate;
+pub mod placement;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
@@ -121,6 +123,7 @@ impl PixelLlmConfig {
             boxes: boxes.map(|boxes| boxes.init(channels, self.canvas_px, device)),
             masks: masks.map(|masks| masks.init(projected_width, text_width, device)),
             canvas_px: self.canvas_px,
+            is_placed: false,
             reference_px: match self.location.reference_size {
                 ReferenceSize::Canvas => InputSides { fused: self.canvas_px, sam: self.canvas_px },
                 ReferenceSize::EncoderInput => self.vision.input_px(self.canvas_px),
@@ -141,6 +144,9 @@ pub struct PixelLlm {
     masks: Option<MaskHead>,
     #[module(skip)]
     canvas_px: usize,
+    /// Whether parts may be on several devices.
+    #[module(skip)]
+    is_placed: bool,
     /// What coordinates of prompts are a share of: those of the adapter, and those of masks.
     #[module(skip)]
     reference_px: InputSides,
@@ -171,7 +177,8 @@ impl PixelLlm {
     /// - `images`: `[B, 3, S, S]`, RGB 0–255
     /// - `padding_mask`: `[B, S, S]`, 1 on the image, 0 on the padding
     pub fn encode(&self, images: Tensor<4>, padding_mask: Tensor<3>) -> VisionFeatures {
-        self.vision.forward(images, padding_mask)
+        let images = self.beside(&self.vision, images);
+        self.vision.forward(images, self.beside(&self.vision, padding_mask))
     }
 
     /// What the image looks like from each prompt, as the language model and the mask branch read it.
@@ -186,10 +193,13 @@ impl PixelLlm {
         scope: PromptScope,
     ) -> Tensor<4> {
         let [_, _, height, width] = features.fused.dims();
-        let prompts = self.location.prompts(prompts.into(), self.reference_px.fused);
+        let prompts = self.beside_adapter(prompts.into());
+        let prompts = self.location.prompts(prompts, self.reference_px.fused);
         let grid = self.location.grid(height, width);
         let no_mask = self.location.no_mask();
-        let tokens = self.adapter.forward(features.fused.clone(), prompts, grid, no_mask, scope);
+        let map = self.beside(&self.adapter, features.fused.clone());
+        let tokens = self.adapter.forward(map, prompts, grid, no_mask, scope);
+        let tokens = self.beside(&self.language, tokens);
         let [batch, prompts, num_visual, width] = tokens.dims();
         let tokens = self.language.project(tokens.reshape([batch * prompts, num_visual, width]));
         let [_, _, width] = tokens.dims();
@@ -218,7 +228,7 @@ impl PixelLlm {
     ) -> Tensor<4> {
         let [batch, num_rows, length] = text.dims();
         let state = self.begin_at(visual, context, num_rows);
-        let text = text.reshape([batch * num_rows, length]);
+        let text = self.beside(&self.language, text.reshape([batch * num_rows, length]));
         let features = self.language.read_text(state, text);
         let [_, _, width] = features.dims();
         features.reshape([batch, num_rows, length, width])
@@ -249,7 +259,7 @@ impl PixelLlm {
         let visual = visual.reshape([batch * prompts, num_visual, width]);
         let context = context.map(|context| {
             let [_, _, length] = context.dims();
-            context.reshape([batch * prompts, length])
+            self.beside(&self.language, context.reshape([batch * prompts, length]))
         });
         let state = self.language.begin_projected(visual, context);
         if prompts == num_rows { state } else { state.repeat_rows(num_rows) }

@@ -10,6 +10,7 @@ use super::points::PromptTokens;
 use super::two_way::{CROSS_ATTENTION_REDUCTION, TwoWayConfig, TwoWayTransformer};
 use crate::model::ConfigProblem;
 use crate::model::dense::dense;
+use crate::model::mixed_precision::linear;
 
 /// Sizes of the prompt adapter; defaults are the paper's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -183,7 +184,7 @@ impl PromptAdapter {
         let queries = Tensor::cat(vec![learned, project(&self.prompt_projection, prompts)], 1);
 
         let no_mask = project(&self.prompt_projection, no_mask.unsqueeze::<3>());
-        let keys = self.image_projection.forward(cells(features)) + no_mask;
+        let keys = linear(&self.image_projection, cells(features)) + no_mask;
         let [_, num_cells, _] = keys.dims();
         let keys = keys.unsqueeze_dim::<4>(1).expand([batch, rows, num_cells, width]);
         let positions = project(&self.position_projection, cells(grid.unsqueeze()));
@@ -212,7 +213,7 @@ impl PromptAdapter {
 /// `x`: `[R, K, P]` → `[R, K, D]`
 fn project(projection: &Option<Linear>, x: Tensor<3>) -> Tensor<3> {
     match projection {
-        Some(projection) => projection.forward(x),
+        Some(projection) => linear(projection, x),
         None => x,
     }
 }

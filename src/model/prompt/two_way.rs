@@ -7,6 +7,7 @@ use burn::tensor::{Bool, Device, Tensor, activation};
 
 use crate::model::ConfigProblem;
 use crate::model::dense::dense;
+use crate::model::mixed_precision::{linear, matmul};
 
 /// Cross-attention works on the width divided by this, in every published model.
 pub const CROSS_ATTENTION_REDUCTION: usize = 2;
@@ -182,8 +183,8 @@ impl Layer {
             self.token_to_image.forward(placed(&queries), placed_keys.clone(), keys.clone(), None);
         let queries = self.norm_2.forward(queries + read);
 
-        let expanded = activation::relu(self.expand.forward(queries.clone()));
-        let queries = self.norm_3.forward(queries + self.contract.forward(expanded));
+        let expanded = activation::relu(linear(&self.expand, queries.clone()));
+        let queries = self.norm_3.forward(queries + linear(&self.contract, expanded));
 
         let written =
             self.image_to_token.forward(placed_keys, placed(&queries), queries.clone(), hidden);
@@ -227,17 +228,17 @@ impl Attention {
             let [rows, count, inner] = x.dims();
             x.reshape([rows, count, self.num_heads, inner / self.num_heads]).swap_dims(1, 2)
         };
-        let query = heads(self.query.forward(query));
-        let key = heads(self.key.forward(key));
-        let value = heads(self.value.forward(value));
+        let query = heads(linear(&self.query, query));
+        let key = heads(linear(&self.key, key));
+        let value = heads(linear(&self.value, value));
         let [rows, num_heads, count, head_width] = query.dims();
-        let logits = (query * (head_width as f64).powf(-0.5)).matmul(key.swap_dims(2, 3));
+        let logits = matmul(query * (head_width as f64).powf(-0.5), key.swap_dims(2, 3));
         let logits = match hidden {
             Some(hidden) => logits.clone().mask_fill(hidden.clone().expand(logits.dims()), HIDDEN),
             None => logits,
         };
-        let attended = activation::softmax(logits, 3).matmul(value);
+        let attended = matmul(activation::softmax(logits, 3), value);
         let attended = attended.swap_dims(1, 2).reshape([rows, count, num_heads * head_width]);
-        self.output.forward(attended)
+        linear(&self.output, attended)
     }
 }

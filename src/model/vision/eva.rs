@@ -15,6 +15,7 @@ use super::{Resampling, Stem, stem_problem};
 use crate::model::ConfigProblem;
 use crate::model::attention::attend;
 use crate::model::dense::{dense, dense_without_bias};
+use crate::model::mixed_precision::linear;
 
 /// Epsilon of the norms around blocks.
 const BLOCK_EPSILON: f64 = 1e-6;
@@ -278,11 +279,11 @@ impl Attention {
         // [B, heads, 1 + H·W, head]
         let heads =
             |x: Tensor<3>| x.reshape([batch, count, self.num_heads, head_width]).swap_dims(1, 2);
-        let query = rotary.forward(heads(self.query.forward(x.clone())));
-        let key = rotary.forward(heads(self.key.forward(x.clone())));
-        let value = heads(self.value.forward(x));
+        let query = rotary.forward(heads(linear(&self.query, x.clone())));
+        let key = rotary.forward(heads(linear(&self.key, x.clone())));
+        let value = heads(linear(&self.value, x));
         let attended = attend(query * (head_width as f64).powf(-0.5), key, value);
-        self.output.forward(attended.swap_dims(1, 2).reshape([batch, count, width]))
+        linear(&self.output, attended.swap_dims(1, 2).reshape([batch, count, width]))
     }
 }
 
@@ -309,11 +310,12 @@ impl FeedForward {
 
     /// `x`: `[B, 1 + H·W, D]`
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let gate = activation::silu(self.gate.forward(x.clone()));
-        let hidden = gate * self.up.forward(x);
-        self.down.forward(match &self.norm {
+        let gate = activation::silu(linear(&self.gate, x.clone()));
+        let hidden = gate * linear(&self.up, x);
+        let hidden = match &self.norm {
             Some(norm) => norm.forward(hidden),
             None => hidden,
-        })
+        };
+        linear(&self.down, hidden)
     }
 }

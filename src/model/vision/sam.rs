@@ -15,6 +15,7 @@ use super::windowed_attention::WindowedAttention;
 use super::{Resampling, Stem, stem_problem};
 use crate::model::ConfigProblem;
 use crate::model::activation::Activation;
+use crate::model::mixed_precision::linear;
 
 /// Epsilon of every norm.
 const EPSILON: f64 = 1e-6;
@@ -192,8 +193,8 @@ impl Block {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let attended = self.attention.forward(self.norm_1.forward(x.clone()));
         let x = x + self.drop_path.forward(attended);
-        let hidden = self.expand.forward(self.norm_2.forward(x.clone()));
-        let fed = self.contract.forward(self.activation.forward(hidden));
+        let hidden = linear(&self.expand, self.norm_2.forward(x.clone()));
+        let fed = linear(&self.contract, self.activation.forward(hidden));
         x + self.drop_path.forward(fed)
     }
 }

@@ -9,6 +9,7 @@ use super::Resampling;
 use super::resize::{Kernel, resize_table};
 use super::sam::SamConfig;
 use crate::model::attention::attend;
+use crate::model::mixed_precision::{linear, matmul};
 
 /// Multi-head self-attention on a map.
 #[derive(Module, Debug)]
@@ -63,9 +64,7 @@ impl WindowedAttention {
         let [batch, height, width, channels] = x.dims();
         let (cells, head_width) = (height * width, channels / self.num_heads);
         // [3, B, heads, cells, head]
-        let qkv = self
-            .qkv
-            .forward(x)
+        let qkv = linear(&self.qkv, x)
             .reshape([batch, cells, 3, self.num_heads, head_width])
             .permute([2, 0, 3, 1, 4]);
         let [query, key, value] = [0, 1, 2].map(|part| {
@@ -77,8 +76,8 @@ impl WindowedAttention {
         let attended = if query.is_autodiff() {
             let by_place: Tensor<5> = by_row.unsqueeze_dim::<5>(4) + by_column.unsqueeze_dim(3);
             let by_place = by_place.reshape([batch, self.num_heads, cells, cells]);
-            let logits = query.matmul(key.swap_dims(2, 3)) + by_place;
-            activation::softmax(logits, 3).matmul(value)
+            let logits = matmul(query, key.swap_dims(2, 3)) + by_place;
+            matmul(activation::softmax(logits, 3), value)
         } else {
             // What a row and a column add to a logit, as further channels that meet a 1 at theirs:
             // the sum is formed inside the fused product, and no score is ever kept.
@@ -95,7 +94,7 @@ impl WindowedAttention {
             attend(query, key, value)
         };
         let attended = attended.swap_dims(1, 2).reshape([batch, height, width, channels]);
-        self.output.forward(attended)
+        linear(&self.output, attended)
     }
 
     /// What the distance to each row and to each column adds to a logit.

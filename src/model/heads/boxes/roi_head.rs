@@ -14,6 +14,7 @@ use super::matching::{Label, best_matches};
 use super::roi_align::Grid;
 use crate::geometry::BoundingBox;
 use crate::model::ConfigProblem;
+use crate::model::mixed_precision::linear;
 
 /// Classes of the second stage: background and object.
 pub const NUM_CLASSES: usize = 2;
@@ -173,8 +174,8 @@ impl RoiHead {
     pub fn forward(&self, pooled: Tensor<5>) -> (Tensor<3>, Tensor<3>) {
         let [batch, rows, height, width, channels] = pooled.dims();
         let flat = pooled.reshape([batch, rows, height * width * channels]);
-        let hidden = self.hidden.iter().fold(flat, |x, layer| activation::relu(layer.forward(x)));
-        (self.classes.forward(hidden.clone()), self.deltas.forward(hidden))
+        let hidden = self.hidden.iter().fold(flat, |x, layer| activation::relu(linear(layer, x)));
+        (linear(&self.classes, hidden.clone()), linear(&self.deltas, hidden))
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ConfigProblem;
 use crate::model::dense::dense;
+use crate::model::mixed_precision::linear;
 use crate::model::prompt::two_way::{CROSS_ATTENTION_REDUCTION, TwoWayConfig, TwoWayTransformer};
 
 /// Sizes of the mask adapter; defaults are the paper's.
@@ -150,7 +151,7 @@ impl Projection {
 
 fn project(projection: Option<&Projection>, features: Tensor<4>) -> Tensor<4> {
     match projection {
-        Some(projection) => projection.linear.forward(projection.norm.forward(features)),
+        Some(projection) => linear(&projection.linear, projection.norm.forward(features)),
         None => features,
     }
 }
