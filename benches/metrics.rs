@@ -21,9 +21,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         _ => return Err("arguments: references predictions [METEOR's files]".into()),
     };
     let start = Instant::now();
-    let meteor = match data {
-        Some(data) => Meteor::open(data)?,
-        None => Meteor::exact_and_stem(),
+    let meteor = || match data {
+        Some(data) => Meteor::open(data),
+        None => Ok(Meteor::exact_and_stem()),
     };
     let (references, predictions) = (Path::new(references), Path::new(predictions));
     let scored = captions::score(references, predictions, &meteor, Options::default())?;

@@ -255,6 +255,12 @@ fn what_is_wrong_with_a_file_is_said_with_the_id() {
             json!([with(&one, "segmentation", small.clone()), with(&two, "segmentation", small)]),
             "expression 1: its mask is of 2",
         ),
+        ("referring", json!([one]), "expression 2 has no prediction"),
+        (
+            "referring",
+            json!([one, two, with(&one, "id", json!("x"))]),
+            "expression x has no reference",
+        ),
         ("dense", json!([with(&two, "bbox", nan)]), "image 2: a detection: a coordinate"),
         ("dense", json!([with(&one, "image_id", json!(9))]), "image 9 has detections"),
     ];
@@ -296,4 +302,77 @@ fn what_is_wrong_with_a_file_is_said_with_the_id() {
         "--allow-missing",
     ]);
     assert!(answer.said().contains("expression 1: a coordinate"), "{}", answer.said());
+}
+
+#[test]
+fn what_is_wrong_with_traces_is_said_with_the_id_of_the_image() {
+    let workshop = Workshop::new();
+    let target = |id: &str| {
+        json!({"image_id": id, "size": [3, 4], "points": [[[[1, 2]]]], "text_tokens": [[5]],
+               "masks": [{"size": [3, 4], "counts": "42102"}], "word_masks": [[0]]})
+    };
+    let prediction = |id: &str| json!({"image_id": id, "point_coords": [[[[1.0, 2.0]]]]});
+    let references = json!([target("a"), target("b")]);
+    let score = |references: &Value, predictions: &str, more: &[&str]| {
+        write(&workshop, "references.json", references);
+        fs::write(workshop.path("predictions.json"), predictions).unwrap();
+        let files = ["--references", "references.json", "--predictions", "predictions.json"];
+        workshop.pixelllm(&[&["score", "traces"], files.as_slice(), more].concat())
+    };
+    let both = json!([prediction("a"), prediction("b")]).to_string();
+    let mut small = references.clone();
+    small[1]["masks"][0] = json!({"size": [2, 2], "counts": "04"});
+    for (references, predictions, problem) in [
+        (&references, json!([prediction("a")]).to_string(), "image b has no prediction"),
+        (
+            &references,
+            json!([prediction("a"), prediction("b"), prediction("c")]).to_string(),
+            "image c has no reference",
+        ),
+        (
+            &references,
+            json!([prediction("a"), prediction("b"), prediction("b")]).to_string(),
+            "image b is there twice",
+        ),
+        (&references, both.replacen("1.0", "NaN", 1), "image a: "),
+        (&small, both.clone(), "image b: a mask has another size"),
+    ] {
+        let answer = score(references, &predictions, &[]);
+        assert_eq!(answer.code, Some(1), "{problem}: {}", answer.said());
+        assert!(answer.said().contains(problem), "{problem}: {}", answer.said());
+    }
+    let answer = score(&references, &both, &["--format", "json"]).success();
+    assert!(!answer.stdout.contains("left out"), "{}", answer.stdout);
+    let other = json!([prediction("a"), prediction("c"), prediction("d")]).to_string();
+    let answer = score(&references, &other, &["--allow-missing"]).success();
+    for note in ["1 samples", "1 images without prediction", "2 images without reference"] {
+        assert!(answer.stdout.contains(note), "{note}: {}", answer.stdout);
+    }
+}
+
+#[test]
+fn expressions_and_regions_of_one_file_only_are_counted_where_that_is_allowed() {
+    let workshop = Workshop::new();
+    let references = json!({
+        "images": [{"id": 1, "height": 3, "width": 4}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "bbox": [1, 1, 2, 2], "caption": "a cat"},
+            {"id": 2, "image_id": 1, "bbox": [1, 1, 2, 2], "caption": "a dog"},
+        ],
+    });
+    write(&workshop, "references.json", &references);
+    let one = |id: u32| json!({"id": id, "image_id": id, "score": 1, "bbox": [1, 1, 2, 2], "caption": "a cat"});
+    write(&workshop, "predictions.json", &json!([one(1), one(7), one(8), one(9)]));
+    for (kind, notes) in [
+        ("referring", ["1 samples", "1 expressions without prediction are left out, such as 2"]),
+        ("referring", ["1 samples", "3 expressions without reference are left out, such as 7"]),
+        ("dense", ["1 samples", "3 detections in images that are not annotated are left out"]),
+    ] {
+        let files = ["--references", "references.json", "--predictions", "predictions.json"];
+        let arguments = [&["score", kind], files.as_slice(), &["--allow-missing"]].concat();
+        let answer = workshop.pixelllm(&arguments).success();
+        for note in notes {
+            assert!(answer.stdout.contains(note), "{note}: {}", answer.stdout);
+        }
+    }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::output::say;
 use crate::error::{Error, Result};
 use crate::metrics::meteor::Meteor;
-use crate::scoring::{Options, Scored, captions, dense, referring, traces};
+use crate::scoring::{OpenMeteor, Options, Scored, captions, dense, referring, traces};
 
 /// Score predictions in files: no model needed
 #[derive(Debug, Subcommand)]
@@ -80,11 +80,13 @@ impl Score {
 }
 
 impl WithMeteor {
-    fn score(self, by: fn(&Path, &Path, &Meteor, Options) -> Result<Scored>) -> Result<()> {
-        let meteor = Meteor::find(self.meteor_data.as_deref())?;
-        let meteor = meteor.unwrap_or_else(Meteor::exact_and_stem);
+    fn score(self, by: fn(&Path, &Path, OpenMeteor<'_>, Options) -> Result<Scored>) -> Result<()> {
+        let open = || {
+            let meteor = Meteor::find(self.meteor_data.as_deref())?;
+            Ok(meteor.unwrap_or_else(Meteor::exact_and_stem))
+        };
         self.files
-            .score(|references, predictions, options| by(references, predictions, &meteor, options))
+            .score(|references, predictions, options| by(references, predictions, &open, options))
     }
 }
 

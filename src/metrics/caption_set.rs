@@ -32,11 +32,15 @@ pub struct CaptionScores<I> {
 impl<I: Ord + Clone + Sync + Send> CaptionSet<I> {
     /// Everything that is measured.
     pub fn scores(&self, meteor: &Meteor) -> CaptionScores<I> {
-        let set: Vec<Captions> = self.iter().map(|(_, captions)| captions.clone()).collect();
-        let numbered = ngrams::numbered_set(&set);
-        let counts: Vec<Counts> = numbered.par_iter().map(Counts::of).collect();
-        let statistics = meteor.statistics_of_set(&set);
-        let (rouge, cider) = (rouge_l(&set), cider_of_numbered(&numbered));
+        let set: Vec<&Captions> = self.iter().map(|(_, captions)| captions).collect();
+        let of_ngrams = || {
+            let numbered = ngrams::numbered_set(&set);
+            let counts: Vec<Counts> = numbered.par_iter().map(Counts::of).collect();
+            (counts, cider_of_numbered(&numbered))
+        };
+        // The n-grams of a set are counted by one thread; the others have METEOR and ROUGE-L to do.
+        let ((counts, cider), (statistics, rouge)) =
+            rayon::join(of_ngrams, || (meteor.statistics_of_set(&set), rouge_l(&set)));
         let per_image = self.iter().enumerate().map(|(at, (id, _))| {
             let mut scores = counts[at].scores().to_vec();
             scores.extend([statistics[at].score(), rouge.per_image[at], cider.per_image[at]]);

@@ -276,6 +276,33 @@ mod tests {
     }
 
     #[test]
+    fn parts_of_a_set_have_the_scores_of_the_whole() {
+        // Half of the images have detections with the same scores.
+        let regions = |image: usize| {
+            [region(0.0, ["cat", "dog", "cow"][image % 3]), region(image as f32 + 5.0, "cat")]
+        };
+        let found = |image: usize| {
+            let score = if image % 2 == 0 { 0.5 } else { 0.1 * image as f32 };
+            [detection(1.0, score, "cat"), detection(image as f32 + 4.0, score, "dog")]
+        };
+        let of = |images: std::ops::Range<usize>| {
+            let mut captions = DenseCaptions::new(EmptyCaptions::AnyCaption);
+            images.for_each(|image| captions.add_image(&regions(image), &found(image)));
+            captions
+        };
+        let whole = of(0..9);
+        let mut parts = DenseCaptions::default();
+        for part in [0..4, 4..4, 4..5, 5..9] {
+            let mut part = of(part);
+            part.rate(&same);
+            parts.merge(part);
+        }
+        let scores = whole.scores(Some(&same));
+        assert_eq!(parts.rated_scores(Some("meteor")), scores);
+        assert!(scores["mAP"] > 0.0 && scores["mAP"] < scores["mAP_detection"]);
+    }
+
+    #[test]
     fn captions_of_the_same_region_are_merged() {
         let annotated =
             [([0.0, 0.0, 10.0, 10.0], "a\ncat".to_string()), ([2.0, 0.0, 8.0, 10.0], "cat".into())];

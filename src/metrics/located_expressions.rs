@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::mean;
 use super::referring::precision_at;
 use super::referring_masks::{MaskOverlap, MaskScores};
+use super::sample_set::SampleSet;
 
 /// IoU that a found region exceeds.
 const THRESHOLDS: [f64; 5] = [0.5, 0.6, 0.7, 0.8, 0.9];
@@ -17,6 +18,9 @@ pub struct ExpressionOverlap {
     /// Overlap of the masks, if there are masks.
     pub mask: Option<MaskOverlap>,
 }
+
+/// The expressions so far, by their id.
+pub type ExpressionSet<I> = SampleSet<I, ExpressionOverlap>;
 
 impl ExpressionOverlap {
     /// Its overlaps by name.
@@ -73,5 +77,27 @@ mod tests {
         let without = ExpressionOverlap { mask: None, ..far };
         assert_eq!((scores(&[&without]).len(), without.scores().len()), (6, 1));
         assert!(scores(&[]).is_empty());
+    }
+
+    #[test]
+    fn workers_find_what_one_finds_in_any_order() {
+        let overlap = |id: u32| {
+            let share = f64::from(id) / 7.0;
+            let mask = MaskOverlap { intersection: share * 5.0, union: 5.0, box_iou: 1.0 - share };
+            ExpressionOverlap { box_iou: share, mask: (id % 3 > 0).then_some(mask) }
+        };
+        let set = |ids: &[u32]| {
+            ExpressionSet::from(ids.iter().map(|&id| (id, overlap(id))).collect::<BTreeMap<_, _>>())
+        };
+        let scores_of = |set: &ExpressionSet<u32>| {
+            scores(&set.iter().map(|(_, overlap)| overlap).collect::<Vec<_>>())
+        };
+        let mut parts = set(&[5, 1]);
+        assert_eq!(parts.merge(set(&[6, 0, 2])), Ok(()));
+        assert_eq!(parts.merge(set(&[4, 3])), Ok(()));
+        assert_eq!(parts.merge(set(&[4])), Err(4), "an expression twice");
+        let whole = set(&[0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(scores_of(&parts), scores_of(&whole));
+        assert_eq!(scores_of(&whole).len(), 5 + 5 + 1 + 3);
     }
 }

@@ -22,14 +22,15 @@ mod resources;
 pub mod statistics;
 mod synonyms;
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use rayon::prelude::*;
 use rust_stemmers::{Algorithm, Stemmer};
 
-use self::alignment::Match;
+use self::alignment::{Match, Matches};
 use self::paraphrases::Phrase;
 use self::resources::Resources;
 use self::statistics::{MODULE_WEIGHTS, Statistics};
@@ -53,11 +54,13 @@ pub struct Meteor {
     known: RwLock<KnownWords>,
 }
 
-/// Words that were looked up. Equal words are one and the same here.
+/// Words that were looked up, each with a number.
 #[derive(Debug, Default)]
 struct KnownWords {
-    words: HashMap<String, Arc<Word>, FastHash>,
-    /// Numbers of their stems.
+    words: HashMap<String, Word, FastHash>,
+    /// Sets of synonyms of each word, in order.
+    sets: Vec<Box<[u32]>>,
+    /// Numbers of stems.
     stems: HashMap<String, u32, FastHash>,
 }
 
@@ -68,14 +71,14 @@ impl std::fmt::Debug for Meteor {
 }
 
 /// A word with what it is compared by.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Word {
+    /// Equal words have the same.
+    number: u32,
     /// Number of its stem.
     stem: u32,
-    /// Sets of synonyms, in order.
-    sets: Box<[u32]>,
-    /// A bit for each of the sets, by the last digits of its number: words without a bit in common share
-    /// none.
+    /// A bit for each of its sets of synonyms, by the last digits of the set's number: words without a bit in
+    /// common share none.
     set_bits: u64,
     is_function_word: bool,
 }
@@ -83,7 +86,7 @@ struct Word {
 /// A caption, ready to be aligned.
 #[derive(Debug)]
 struct Sentence {
-    words: Vec<Arc<Word>>,
+    words: Vec<Word>,
     phrases: Vec<Phrase>,
 }
 
@@ -133,9 +136,14 @@ impl Meteor {
     /// What the score is computed from, for the reference with the best score, of equals the first.
     pub fn statistics(&self, candidate: &str, references: &[impl AsRef<str>]) -> Statistics {
         let candidate = self.sentence(candidate);
+        let references: Vec<Sentence> =
+            references.iter().map(|reference| self.sentence(reference.as_ref())).collect();
+        let known = self.known();
+        let mut matches = Matches::default();
         let mut best: Option<(f64, Statistics)> = None;
-        for reference in references {
-            let statistics = self.compare(&candidate, &self.sentence(reference.as_ref()));
+        for reference in &references {
+            self.find_matches(&candidate, reference, &known, &mut matches);
+            let statistics = compare(&candidate, reference, &matches);
             let score = statistics.score();
             if best.as_ref().is_none_or(|(most, _)| score > *most) {
                 best = Some((score, statistics));
@@ -145,10 +153,10 @@ impl Meteor {
     }
 
     /// What the scores of a set are computed from, caption by caption.
-    pub fn statistics_of_set(&self, set: &[Captions]) -> Vec<Statistics> {
-        set.par_iter()
-            .map(|captions| self.statistics(&captions.candidate, &captions.references))
-            .collect()
+    pub fn statistics_of_set(&self, set: &[impl Borrow<Captions> + Sync]) -> Vec<Statistics> {
+        let of_image =
+            |captions: &Captions| self.statistics(&captions.candidate, &captions.references);
+        set.par_iter().map(|captions| of_image(captions.borrow())).collect()
     }
 
     /// Scores of a set; that of the whole is of the sums of the statistics.
@@ -172,82 +180,113 @@ impl Meteor {
         Sentence { words: self.look_up(&line), phrases: phrases.unwrap_or_default() }
     }
 
-    fn look_up(&self, line: &str) -> Vec<Arc<Word>> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+    fn known(&self) -> RwLockReadGuard<'_, KnownWords> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look_up(&self, line: &str) -> Vec<Word> {
+        let known = self.known();
         let words: Vec<_> = line
             .split_ascii_whitespace()
-            .map(|word| known.words.get(word).cloned().ok_or(word))
+            .map(|word| known.words.get(word).copied().ok_or(word))
             .collect();
         drop(known);
         words.into_iter().map(|word| word.unwrap_or_else(|text| self.learn(text))).collect()
     }
 
     /// A word that was not known, or that another thread has got to know meanwhile.
-    fn learn(&self, text: &str) -> Arc<Word> {
+    fn learn(&self, text: &str) -> Word {
         let resources = self.resources.as_ref();
         let stem = self.stemmer.stem(text).into_owned();
         let sets = resources.map(|known| known.synonyms.sets_of(text)).unwrap_or_default();
         let is_function_word = resources.is_some_and(|known| known.function_words.contains(text));
         let set_bits = sets.iter().fold(0, |bits, set| bits | 1_u64 << (set % u64::BITS));
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let next = known.stems.len() as u32;
-        let stem = *known.stems.entry(stem).or_insert(next);
-        let word = Arc::new(Word { stem, sets, set_bits, is_function_word });
-        Arc::clone(known.words.entry(text.to_string()).or_insert(word))
-    }
-
-    fn compare(&self, candidate: &Sentence, reference: &Sentence) -> Statistics {
-        let matches = self.matches(candidate, reference);
-        let aligned = alignment::align(&matches, candidate.words.len(), MODULE_WEIGHTS);
-        let is_function_word = |sentence: &Sentence| -> Vec<bool> {
-            sentence.words.iter().map(|word| word.is_function_word).collect()
-        };
-        Statistics::of(&aligned, &is_function_word(candidate), &is_function_word(reference))
+        let KnownWords { words, sets: all_sets, stems } = &mut *known;
+        let next = stems.len() as u32;
+        let stem = *stems.entry(stem).or_insert(next);
+        *words.entry(text.to_string()).or_insert_with(|| {
+            all_sets.push(sets);
+            Word { number: all_sets.len() as u32 - 1, stem, set_bits, is_function_word }
+        })
     }
 
     /// All that may be aligned, by the first word in the reference, in the order of the modules.
-    fn matches(&self, candidate: &Sentence, reference: &Sentence) -> Vec<Vec<Match>> {
-        let mut matches: Vec<Vec<Match>> = vec![Vec::new(); reference.words.len()];
-        for (at, (word, matches)) in reference.words.iter().zip(&mut matches).enumerate() {
-            let mut add = |module: usize, candidate: usize| {
-                matches.push(Match {
-                    module,
-                    reference: at,
-                    reference_length: 1,
-                    candidate,
-                    candidate_length: 1,
-                });
-            };
-            let others = || candidate.words.iter().enumerate();
-            let is_same = |other: &Arc<Word>| Arc::ptr_eq(other, word);
-            others().filter(|(_, other)| is_same(other)).for_each(|(at, _)| add(EXACT, at));
-            let has_stem = |other: &Arc<Word>| other.stem == word.stem && !is_same(other);
-            others().filter(|(_, other)| has_stem(other)).for_each(|(at, _)| add(STEM, at));
-            let is_synonym = |other: &Arc<Word>| {
-                other.set_bits & word.set_bits != 0
-                    && !is_same(other)
-                    && synonyms::share(&other.sets, &word.sets)
-            };
-            others().filter(|(_, other)| is_synonym(other)).for_each(|(at, _)| add(SYNONYM, at));
+    fn find_matches(
+        &self,
+        candidate: &Sentence,
+        reference: &Sentence,
+        known: &KnownWords,
+        matches: &mut Matches,
+    ) {
+        matches.clear();
+        let mut phrases = reference.phrases.iter().peekable();
+        for (at, word) in reference.words.iter().enumerate() {
+            match_word(at, *word, &candidate.words, known, matches);
+            while let Some(phrase) = phrases.next_if(|phrase| phrase.start == at) {
+                self.match_phrase(phrase, &candidate.phrases, matches);
+            }
+            matches.end_word();
         }
-        if let Some(Resources { paraphrases, .. }) = &self.resources {
-            for phrase in &reference.phrases {
-                for other in candidate.phrases.iter().filter(|one| one.number != phrase.number) {
-                    // A pair that the table has in both orders is two matches, which then compete.
-                    let count = paraphrases.count(other.number, phrase.number);
-                    let found = Match {
-                        module: PARAPHRASE,
-                        reference: phrase.start,
-                        reference_length: phrase.length,
-                        candidate: other.start,
-                        candidate_length: other.length,
-                    };
-                    matches[phrase.start].extend(std::iter::repeat_n(found, count));
-                }
+    }
+
+    /// Adds the paraphrases of a phrase of the reference.
+    fn match_phrase(&self, phrase: &Phrase, others: &[Phrase], matches: &mut Matches) {
+        let Some(Resources { paraphrases, .. }) = &self.resources else { return };
+        for other in others {
+            // A pair that the table has in both orders is two matches, which then compete.
+            for _ in 0..paraphrases.count(other, phrase) {
+                matches.add(Match {
+                    module: PARAPHRASE,
+                    reference: phrase.start,
+                    reference_length: phrase.length,
+                    candidate: other.start,
+                    candidate_length: other.length,
+                });
             }
         }
-        matches
     }
+}
+
+/// Adds the words of the candidate that are the same as word `at` of the reference, then those with its
+/// stem, then its synonyms.
+fn match_word(at: usize, word: Word, others: &[Word], known: &KnownWords, matches: &mut Matches) {
+    let is_same = |other: &Word| other.number == word.number;
+    let may_match = |other: &Word| {
+        is_same(other) || other.stem == word.stem || other.set_bits & word.set_bits != 0
+    };
+    if !others.iter().any(may_match) {
+        return;
+    }
+    let has_stem = |other: &Word| other.stem == word.stem && !is_same(other);
+    let is_synonym = |other: &Word| {
+        let sets = |word: &Word| &known.sets[word.number as usize];
+        other.set_bits & word.set_bits != 0
+            && !is_same(other)
+            && synonyms::share(sets(other), sets(&word))
+    };
+    let mut add = |module: usize, is_match: &dyn Fn(&Word) -> bool| {
+        for (candidate, _) in others.iter().enumerate().filter(|(_, other)| is_match(other)) {
+            matches.add(Match {
+                module,
+                reference: at,
+                reference_length: 1,
+                candidate,
+                candidate_length: 1,
+            });
+        }
+    };
+    add(EXACT, &is_same);
+    add(STEM, &has_stem);
+    add(SYNONYM, &is_synonym);
+}
+
+fn compare(candidate: &Sentence, reference: &Sentence, matches: &Matches) -> Statistics {
+    let aligned = alignment::align(matches, candidate.words.len(), MODULE_WEIGHTS);
+    let is_function_word = |sentence: &Sentence| -> Vec<bool> {
+        sentence.words.iter().map(|word| word.is_function_word).collect()
+    };
+    Statistics::of(&aligned, &is_function_word(candidate), &is_function_word(reference))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! words packed into one, so that n-grams are compared at once and are in the order of their words. Sums
 //! over them are the same in every run.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -69,9 +70,9 @@ pub(super) fn numbered(captions: &Captions) -> Numbered {
 }
 
 /// Numbers the words of a set of images.
-pub(super) fn numbered_set(set: &[Captions]) -> Vec<Numbered> {
+pub(super) fn numbered_set(set: &[impl Borrow<Captions> + Sync]) -> Vec<Numbered> {
     let mut numbers: HashMap<&str, u32, FastHash> = HashMap::default();
-    for captions in set {
+    for captions in set.iter().map(Borrow::borrow) {
         for text in std::iter::once(&captions.candidate).chain(&captions.references) {
             for word in words(text) {
                 numbers.entry(word).or_default();
@@ -89,7 +90,7 @@ pub(super) fn numbered_set(set: &[Captions]) -> Vec<Numbered> {
         candidate: of_text(&captions.candidate),
         references: captions.references.iter().map(of_text).collect(),
     };
-    set.par_iter().map(of_image).collect()
+    set.par_iter().map(|captions| of_image(captions.borrow())).collect()
 }
 
 /// All n-grams of 1 to [`MAX_NGRAM`] words of a caption, in no order, put behind those in `ngrams`.

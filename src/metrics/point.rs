@@ -71,6 +71,12 @@ impl PointErrors {
         }
     }
 
+    /// Adds the images of another worker behind those so far. Whoever gives them in the order of the images has
+    /// the mean of one worker to the last digit.
+    pub fn merge(&mut self, other: Self) {
+        self.per_image.extend(other.per_image);
+    }
+
     /// Mean over images; `None` of none.
     pub fn mean(&self) -> Option<f64> {
         super::mean(self.per_image.iter().copied())
@@ -112,5 +118,23 @@ mod tests {
         assert!((mean(ImagesWithoutPlaces::LeftOut) - 0.1).abs() < 1e-7);
         assert!((mean(ImagesWithoutPlaces::WithoutError) - 0.05).abs() < 1e-7);
         assert_eq!(PointErrors::new(ImagesWithoutPlaces::LeftOut).mean(), None);
+    }
+
+    #[test]
+    fn parts_of_a_set_have_the_errors_of_the_whole() {
+        let errors = |images: std::ops::Range<usize>| {
+            let mut errors = PointErrors::new(ImagesWithoutPlaces::LeftOut);
+            for index in images {
+                let predicted = [index as f32 * 0.7, (index * index) as f32 / 3.0];
+                errors.add_image(&[word(predicted, [4.0, 2.0], true)], 20.0, 10.0);
+            }
+            errors
+        };
+        let mut parts = PointErrors::new(ImagesWithoutPlaces::LeftOut);
+        for part in [0..3, 3..3, 3..8, 8..11] {
+            parts.merge(errors(part));
+        }
+        assert_eq!(parts, errors(0..11));
+        assert_eq!(parts.mean(), errors(0..11).mean());
     }
 }

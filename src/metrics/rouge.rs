@@ -1,5 +1,7 @@
 //! ROUGE-L (Lin, 2004) as the COCO evaluation computes it.
 
+use std::borrow::Borrow;
+
 use rayon::prelude::*;
 
 use super::coco::{CaptionScore, Captions};
@@ -9,8 +11,9 @@ const BETA: f64 = 1.2;
 
 /// ROUGE-L of a set: from longest common subsequences with the references, the largest precision and the
 /// largest recall, be they of different references. The mean over the images.
-pub fn rouge_l(set: &[Captions]) -> CaptionScore {
-    CaptionScore::mean_of(set.par_iter().map(of_image).collect())
+pub fn rouge_l(set: &[impl Borrow<Captions> + Sync]) -> CaptionScore {
+    let scores = set.par_iter().map(|captions| of_image(captions.borrow()));
+    CaptionScore::mean_of(scores.collect())
 }
 
 fn of_image(captions: &Captions) -> f64 {

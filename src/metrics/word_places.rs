@@ -2,6 +2,7 @@
 
 use super::mean;
 use super::point::{ImagesWithoutPlaces, PointErrors, WordPoints};
+use super::sample_set::SampleSet;
 use crate::geometry::mask::Mask;
 use crate::geometry::{BoundingBox, Point};
 
@@ -17,6 +18,9 @@ pub struct WordPlaces {
     /// Of these, those with the centre of their predicted points in it.
     pub num_grounded: usize,
 }
+
+/// The images so far, by their id.
+pub type WordPlaceSet<I> = SampleSet<I, WordPlaces>;
 
 impl WordPlaces {
     /// Of the words of an image of `width × height` pixels, each with the object that it names, if it names
@@ -71,6 +75,8 @@ pub fn scores(images: &[&WordPlaces]) -> Vec<(String, f64)> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -94,5 +100,26 @@ mod tests {
         assert_eq!(found[1..], [0.625, 0.5]);
         assert_eq!(scores(&[&far]).len(), 2, "no word names an object");
         assert_eq!(WordPlaces::of_image(&[(word(1.0, 0.0), Some(&object))], 4.0, 4.0), None);
+    }
+
+    #[test]
+    fn workers_find_what_one_finds_in_any_order() {
+        let places = |id: usize| WordPlaces {
+            point_l1: 1.0 / (id as f64 + 3.0),
+            box_iou: id as f64 / 7.0,
+            num_naming: id,
+            num_grounded: id / 2,
+        };
+        let set = |ids: &[usize]| {
+            WordPlaceSet::from(ids.iter().map(|&id| (id, places(id))).collect::<BTreeMap<_, _>>())
+        };
+        let scores_of = |set: &WordPlaceSet<usize>| {
+            scores(&set.iter().map(|(_, places)| places).collect::<Vec<_>>())
+        };
+        let mut parts = set(&[5, 1]);
+        assert_eq!(parts.merge(set(&[6, 0, 2])), Ok(()));
+        assert_eq!(parts.merge(set(&[4, 3])), Ok(()));
+        assert_eq!(parts.merge(set(&[3])), Err(3), "an image twice");
+        assert_eq!(scores_of(&parts), scores_of(&set(&[0, 1, 2, 3, 4, 5, 6])));
     }
 }

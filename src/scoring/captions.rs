@@ -7,24 +7,44 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::files::{self, common_ids, problem};
-use super::{Options, Scored};
+use super::{OpenMeteor, Options, Scored};
 use crate::data::formats::Id;
 use crate::data::formats::results::{Annotations, Caption, Image};
 use crate::error::Result;
 use crate::metrics::caption_set::CaptionSet;
 use crate::metrics::coco::Captions;
-use crate::metrics::meteor::Meteor;
 
-/// Scores the captions of `predictions`.
+/// Scores the captions of `predictions`, with the METEOR that `meteor` opens.
 ///
 /// # Errors
 /// [`Error::Io`](crate::Error::Io) or [`Error::Format`](crate::Error::Format), with the id of the image.
 pub fn score(
     references: &Path,
     predictions: &Path,
-    meteor: &Meteor,
+    meteor: OpenMeteor<'_>,
     options: Options,
 ) -> Result<Scored> {
+    let (meteor, captions) = rayon::join(meteor, || read(references, predictions, options));
+    let (meteor, (set, notes)) = (meteor?, captions?);
+    let found = set.scores(&meteor);
+    let intervals = found.intervals(options.num_resamples, options.seed);
+    let names = found.names.iter().copied();
+    let mut scored = Scored::new(set.len(), names.zip(found.corpus.iter().copied()), &intervals);
+    scored.notes = notes;
+    let named = |scores: &[f64]| {
+        found.names.iter().map(|name| (*name).to_string()).zip(scores.iter().copied()).collect()
+    };
+    scored.per_sample =
+        found.per_image.iter().map(|(id, scores)| (id.clone(), named(scores))).collect();
+    Ok(scored)
+}
+
+/// The captions of both files, tokenised, and notes of what was left out.
+fn read(
+    references: &Path,
+    predictions: &Path,
+    options: Options,
+) -> Result<(CaptionSet<Id>, Vec<String>)> {
     let annotations: Annotations<Caption> = files::read(references, "annotations of captions")?;
     let results: Vec<Caption> = files::read(predictions, "captions")?;
     let mut texts: BTreeMap<Id, Vec<String>> = BTreeMap::new();
@@ -53,16 +73,5 @@ pub fn score(
         let captions = Captions::all_of(&candidates[&id], &texts[&id]);
         (id, captions)
     });
-    let set = CaptionSet::from(tokenized.collect::<BTreeMap<_, _>>());
-    let found = set.scores(meteor);
-    let intervals = found.intervals(options.num_resamples, options.seed);
-    let names = found.names.iter().copied();
-    let mut scored = Scored::new(set.len(), names.zip(found.corpus.iter().copied()), &intervals);
-    scored.notes = notes;
-    let named = |scores: &[f64]| {
-        found.names.iter().map(|name| (*name).to_string()).zip(scores.iter().copied()).collect()
-    };
-    scored.per_sample =
-        found.per_image.iter().map(|(id, scores)| (id.clone(), named(scores))).collect();
-    Ok(scored)
+    Ok((CaptionSet::from(tokenized.collect::<BTreeMap<_, _>>()), notes))
 }

@@ -7,27 +7,31 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::files::{self, problem};
-use super::{Options, Scored};
+use super::{OpenMeteor, Options, Scored};
 use crate::data::formats::Id;
 use crate::data::formats::results::{AnnotatedRegion, Annotations, FoundRegion};
 use crate::error::Result;
 use crate::metrics::dense_captions::{DenseCaptions, Detection, EmptyCaptions, merge};
-use crate::metrics::meteor::Meteor;
 use crate::metrics::sample_set::SampleSet;
 
-/// Scores the detections of `predictions`. An image without detections has found nothing; it is no error.
+/// Scores the detections of `predictions`, with the METEOR that `meteor` opens. An image without detections has found nothing; it is no error.
 ///
 /// # Errors
 /// [`Error::Io`](crate::Error::Io) or [`Error::Format`](crate::Error::Format), with the id of the image.
 pub fn score(
     references: &Path,
     predictions: &Path,
-    meteor: &Meteor,
+    meteor: OpenMeteor<'_>,
     options: Options,
 ) -> Result<Scored> {
-    let annotations: Annotations<AnnotatedRegion> =
-        files::read(references, "annotations of regions")?;
-    let results: Vec<FoundRegion> = files::read(predictions, "detections with captions")?;
+    let read = || {
+        let annotations: Annotations<AnnotatedRegion> =
+            files::read(references, "annotations of regions")?;
+        let results: Vec<FoundRegion> = files::read(predictions, "detections with captions")?;
+        Ok((annotations, results))
+    };
+    let (meteor, files) = rayon::join(meteor, read);
+    let (meteor, (annotations, results)) = (meteor?, files?);
     let mut regions: BTreeMap<Id, Vec<([f32; 4], String)>> =
         annotations.images.into_iter().map(|image| (image.id, Vec::new())).collect();
     for AnnotatedRegion { image_id, bbox, caption } in annotations.annotations {

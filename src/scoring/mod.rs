@@ -19,8 +19,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::data::formats::Id;
+use crate::error::Result;
 use crate::metrics::bootstrap;
+use crate::metrics::meteor::Meteor;
 use crate::metrics::sample_set::SampleSet;
+
+/// Opens METEOR. It has long tables, which are read while other threads read captions.
+pub type OpenMeteor<'a> = &'a (dyn Fn() -> Result<Meteor> + Sync);
 
 /// What may be wrong without being an error, and what else is asked for.
 #[derive(Debug, Clone, Copy, Default)]

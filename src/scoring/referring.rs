@@ -13,10 +13,9 @@ use crate::data::formats::results::{
 };
 use crate::error::Result;
 use crate::geometry::mask::Mask;
-use crate::metrics::located_expressions::{ExpressionOverlap, scores};
+use crate::metrics::located_expressions::{ExpressionOverlap, ExpressionSet, scores};
 use crate::metrics::referring::iou;
 use crate::metrics::referring_masks::MaskOverlap;
-use crate::metrics::sample_set::SampleSet;
 
 /// Scores the boxes of `predictions`, and their masks where every prediction has one.
 ///
@@ -74,7 +73,7 @@ pub fn score(references: &Path, predictions: &Path, options: Options) -> Result<
         found.insert(id, ExpressionOverlap { box_iou: iou(located, region), mask });
     }
     let of_one = ExpressionOverlap::scores;
-    let mut scored = Scored::of_set(&SampleSet::from(found), options, scores, of_one);
+    let mut scored = Scored::of_set(&ExpressionSet::from(found), options, scores, of_one);
     scored.notes = notes;
     Ok(scored)
 }

@@ -20,8 +20,7 @@ use crate::data::formats::results::{TokenPoints, Truth, words};
 use crate::error::Result;
 use crate::geometry::mask::{CocoMask, Mask};
 use crate::metrics::point::WordPoints;
-use crate::metrics::sample_set::SampleSet;
-use crate::metrics::word_places::{self, WordPlaces};
+use crate::metrics::word_places::{self, WordPlaceSet, WordPlaces};
 
 #[derive(Deserialize)]
 struct Target {
@@ -75,7 +74,7 @@ pub fn score(references: &Path, predictions: &Path, options: Options) -> Result<
     }
     let scores = word_places::scores;
     let of_image = |image: &WordPlaces| scores(&[image]).into_iter().collect();
-    let mut scored = Scored::of_set(&SampleSet::from(found), options, scores, of_image);
+    let mut scored = Scored::of_set(&WordPlaceSet::from(found), options, scores, of_image);
     scored.notes = notes;
     Ok(scored)
 }

@@ -40,6 +40,7 @@ pub use coco_instances::{Instance, InstanceImage, Instances, decode_mask, read_i
 use localized_narratives::Indexed;
 pub use localized_narratives::NarrativeIndex;
 pub use record::Id;
+pub(crate) use record::null_non_numbers;
 pub use skipped::{Example, Reason, Skipped};
 
 use super::sample::{Sample, Task};

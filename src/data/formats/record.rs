@@ -202,8 +202,9 @@ where
     }
 }
 
-/// Replaces `NaN`, `Infinity` and `-Infinity` outside strings by `null`; whether there were any.
-fn null_non_numbers(json: &mut Vec<u8>) -> bool {
+/// Replaces `NaN`, `Infinity` and `-Infinity`, which Python writes and JSON does not have, outside strings by
+/// `null`; whether there were any.
+pub(crate) fn null_non_numbers(json: &mut Vec<u8>) -> bool {
     const NON_NUMBERS: [&[u8]; 3] = [b"NaN", b"-Infinity", b"Infinity"];
     let mut cleaned = Vec::with_capacity(json.len());
     let mut found = false;

@@ -30,6 +30,41 @@ pub(super) struct Match {
     pub(super) candidate_length: usize,
 }
 
+/// All matches of two texts, a list for every word of the reference, of those that begin there.
+#[derive(Debug, Default)]
+pub(super) struct Matches {
+    all: Vec<Match>,
+    /// Where the list of each word ends.
+    ends: Vec<usize>,
+}
+
+impl Matches {
+    /// Forgets all, for another reference.
+    pub(super) fn clear(&mut self) {
+        self.all.clear();
+        self.ends.clear();
+    }
+
+    /// Adds a match to the list of the word that is under way.
+    pub(super) fn add(&mut self, one: Match) {
+        self.all.push(one);
+    }
+
+    /// The list of a word is whole; the next begins.
+    pub(super) fn end_word(&mut self) {
+        self.ends.push(self.all.len());
+    }
+
+    fn reference_length(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn of_word(&self, at: usize) -> &[Match] {
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.all[start..self.ends[at]]
+    }
+}
+
 /// The matches that were chosen, in the order of the reference, and how many chunks they are.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Alignment {
@@ -97,23 +132,19 @@ struct Choice {
 
 /// The search over one pair of texts.
 struct Search<'a> {
-    /// By their first word in the reference.
-    matches: &'a [Vec<Match>],
+    matches: &'a Matches,
     weights: [f64; 4],
     /// Matches that no other disputes, by their first word in the reference.
     fixed: Vec<Option<Match>>,
     choices: Vec<Choice>,
 }
 
-/// Aligns by `matches`: a list for every word of the reference, of what begins there.
-pub(super) fn align(
-    matches: &[Vec<Match>],
-    candidate_length: usize,
-    weights: [f64; 4],
-) -> Alignment {
+/// Aligns a candidate of so many words by `matches`.
+pub(super) fn align(matches: &Matches, candidate_length: usize, weights: [f64; 4]) -> Alignment {
+    let reference_length = matches.reference_length();
     let mut start = Path {
         last: None,
-        reference_used: Positions::none(matches.len()),
+        reference_used: Positions::none(reference_length),
         candidate_used: Positions::none(candidate_length),
         next: 0,
         candidate_next: None,
@@ -127,14 +158,13 @@ pub(super) fn align(
         start.candidate_used.add(chosen.candidate, chosen.candidate_length);
     }
     let mut search = Search { matches, weights, fixed, choices: Vec::new() };
-    let mut paths = vec![start];
-    for at in 0..matches.len() {
+    let (mut paths, mut next) = (vec![start], Vec::new());
+    for at in 0..reference_length {
         keep_best(&mut paths);
-        let mut next = Vec::with_capacity(paths.len() * 2);
-        for path in paths {
+        for path in paths.drain(..) {
             search.advance(path, at, &mut next);
         }
-        paths = next;
+        std::mem::swap(&mut paths, &mut next);
     }
     keep_best(&mut paths);
     for path in &mut paths {
@@ -161,10 +191,10 @@ fn keep_best(paths: &mut Vec<Path>) {
 }
 
 /// Matches all of whose words are in no other.
-fn undisputed(matches: &[Vec<Match>], candidate_length: usize) -> Vec<Option<Match>> {
-    let mut in_reference = vec![0_u32; matches.len()];
+fn undisputed(matches: &Matches, candidate_length: usize) -> Vec<Option<Match>> {
+    let mut in_reference = vec![0_u32; matches.reference_length()];
     let mut in_candidate = vec![0_u32; candidate_length];
-    for one in matches.iter().flatten() {
+    for one in &matches.all {
         let (first, last) = (one.reference, one.reference + one.reference_length);
         in_reference[first..last].iter_mut().for_each(|count| *count += 1);
         let (first, last) = (one.candidate, one.candidate + one.candidate_length);
@@ -175,7 +205,8 @@ fn undisputed(matches: &[Vec<Match>], candidate_length: usize) -> Vec<Option<Mat
         let (start, end) = (one.candidate, one.candidate + one.candidate_length);
         in_reference[first..last].iter().chain(&in_candidate[start..end]).all(|&count| count == 1)
     };
-    matches.iter().map(|list| list.first().filter(alone).copied()).collect()
+    let words = 0..matches.reference_length();
+    words.map(|at| matches.of_word(at).first().filter(alone).copied()).collect()
 }
 
 impl Search<'_> {
@@ -194,7 +225,7 @@ impl Search<'_> {
             return;
         }
         if !path.reference_used.contains(at) {
-            for &chosen in &self.matches[at] {
+            for &chosen in self.matches.of_word(at) {
                 let Match { reference, reference_length, candidate, candidate_length, .. } = chosen;
                 if path.reference_used.has_any(reference, reference_length)
                     || path.candidate_used.has_any(candidate, candidate_length)
@@ -242,8 +273,17 @@ mod tests {
         Match { module, reference, reference_length: 1, candidate, candidate_length: 1 }
     }
 
+    fn by_word(lists: &[Vec<Match>]) -> Matches {
+        let mut matches = Matches::default();
+        for list in lists {
+            list.iter().for_each(|&one| matches.add(one));
+            matches.end_word();
+        }
+        matches
+    }
+
     fn aligned(matches: &[Vec<Match>], candidate_length: usize) -> (Vec<(usize, usize)>, usize) {
-        let found = align(matches, candidate_length, WEIGHTS);
+        let found = align(&by_word(matches), candidate_length, WEIGHTS);
         (found.matches.iter().map(|m| (m.reference, m.candidate)).collect(), found.chunks)
     }
 
@@ -277,7 +317,7 @@ mod tests {
     fn a_text_of_more_than_128_words_is_aligned_as_any_other() {
         let both = |at| vec![single(at, at, 0), single(at, 299 - at, 0)];
         let matches: Vec<_> = (0..300).map(both).collect();
-        let found = align(&matches, 300, WEIGHTS);
+        let found = align(&by_word(&matches), 300, WEIGHTS);
         assert_eq!((found.matches.len(), found.chunks), (300, 1));
     }
 }

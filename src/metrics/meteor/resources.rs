@@ -9,7 +9,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
@@ -125,6 +125,5 @@ fn read_paraphrases(path: &Path) -> Result<Paraphrases> {
     }
     let file = File::open(path).map_err(Error::io("read", path))?;
     let unpacked = MultiGzDecoder::new(BufReader::with_capacity(1 << 20, file));
-    let lines: Box<dyn BufRead> = Box::new(BufReader::with_capacity(1 << 18, unpacked));
-    Paraphrases::read(lines).map_err(Error::io("read", path))
+    Paraphrases::read(unpacked).map_err(Error::io("read", path))
 }

@@ -8,6 +8,7 @@
 //! | [`targets`] | what the head should have said |
 //! | [`proposals`], [`nms`] | the surest boxes, without those that say the same |
 //! | [`roi_align`], `roi_groups` | the features under a box, and boxes that are looked at together |
+//! | `host_roi_align` | the same features on the processor, without gradients |
 //! | [`roi_head`] | the second look at a box |
 //! | [`rescoring`] | boxes ranked with their captions |
 //! | [`box_coding`], [`matching`] | corrections of boxes; which annotated box a box stands for |
@@ -15,6 +16,7 @@
 pub mod box_coding;
 mod convolution;
 pub mod head;
+mod host_roi_align;
 pub mod matching;
 pub mod nms;
 pub mod proposals;

@@ -5,6 +5,8 @@
 //! the samples of a bin are one small matrix for rows and one for columns: two matrix products, and
 //! gradients reach the features through them. Boxes are given on the host and have no gradient.
 //!
+//! On the processor and without gradients, the samples are summed up one by one ([`host_roi_align`]).
+//!
 //! A box needs few cells of a large map. `roi_groups` therefore puts boxes that lie close
 //! together into groups, and the products of a group are over the cells around it alone.
 
@@ -12,7 +14,9 @@ use std::ops::Range;
 
 use burn::tensor::{Int, Tensor, TensorData};
 
+use super::host_roi_align;
 use super::roi_groups::{Member, Sizes, Window, groups};
+use crate::backend;
 use crate::geometry::BoundingBox;
 
 /// Side of a box, in pixels, that level 4 is for: that of ImageNet's pictures (Lin et al., *Feature
@@ -60,6 +64,16 @@ pub fn assign(bounding_box: BoundingBox, strides: &[f32], first_level: usize) ->
 /// - `regions`: `B` lists of the same length `N`
 /// - result: `[B, N, side, side, D]`
 pub fn roi_align(maps: &[Tensor<4>], regions: &[Vec<Region>], grid: Grid) -> Tensor<5> {
+    if backend::is_host(&maps[0].device()) && !maps[0].is_autodiff() {
+        if let Some(pooled) = host_roi_align::roi_align(maps, regions, grid) {
+            return pooled;
+        }
+    }
+    by_products(maps, regions, grid)
+}
+
+/// [`roi_align`] by matrix products: on every device, and with gradients.
+pub(super) fn by_products(maps: &[Tensor<4>], regions: &[Vec<Region>], grid: Grid) -> Tensor<5> {
     let side = grid.side;
     let (batch, rows) = (regions.len(), regions.first().map_or(0, Vec::len));
     let device = maps[0].device();
