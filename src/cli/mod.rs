@@ -16,6 +16,7 @@ mod output;
 mod picture;
 mod place;
 mod score;
+mod serve;
 mod signals;
 mod train;
 mod verify;
@@ -53,6 +54,8 @@ enum Command {
     Locate(locate::Locate),
     /// Find what is in an image, and write a caption of each
     Detect(detect::Detect),
+    /// Answer over HTTP, with a page to try a run on
+    Serve(serve::Serve),
     /// Score predictions in files: no model needed
     #[command(subcommand)]
     Score(score::Score),
@@ -115,6 +118,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Describe(describe) => describe.run(),
         Command::Locate(locate) => locate.run(),
         Command::Detect(detect) => detect.run(),
+        Command::Serve(serve) => serve.run(),
         Command::Score(score) => score.run(),
         Command::Data(data) => data.run(),
         Command::Verify(verify) => verify.run(),

@@ -2,6 +2,7 @@
 
 use super::predictor::{EncodedImages, Predictor, TaskSettings};
 use super::prompt::{Prompt, ROWS_AT_ONCE, check_one_list_per_image, rows_from};
+use super::writing::WrittenText;
 use super::{Description, Place};
 use crate::data::sample::Task;
 use crate::error::{Error, Result};
@@ -48,7 +49,6 @@ impl Predictor {
         settings: &TaskSettings,
     ) -> Result<Vec<Vec<Description>>> {
         let mut descriptions = vec![Vec::new(); places.len()];
-        let end = self.tokenizer.vocabulary().end;
         let most = places.iter().map(Vec::len).max().unwrap_or(0);
         for start in (0..most).step_by(ROWS_AT_ONCE) {
             let chunk = rows_from(places, start);
@@ -63,20 +63,22 @@ impl Predictor {
             let (texts, _) = self.write(state, self.max_text_tokens(settings));
             let images = chunk.into_iter().zip(texts.chunks(num_rows.max(1)));
             for ((places, texts), descriptions) in images.zip(&mut descriptions) {
-                let described = places.iter().zip(texts).map(|(place, text)| {
-                    let (_, caption) = self.words(text);
-                    let token_log_probs = text.token_log_probs(end);
-                    let region = place.bounds();
-                    Description { region, caption, token_log_probs, score: text.score }
-                });
-                descriptions.extend(described);
+                let described = places.iter().zip(texts);
+                descriptions.extend(described.map(|(place, text)| self.description(place, text)));
             }
         }
         Ok(descriptions)
     }
+
+    /// What the model wrote about a place.
+    pub(super) fn description(&self, place: &Place, text: &WrittenText) -> Description {
+        let (_, caption) = self.words(text);
+        let token_log_probs = text.token_log_probs(self.tokenizer.vocabulary().end);
+        Description { region: place.bounds(), caption, token_log_probs, score: text.score }
+    }
 }
 
-fn check_place(place: &Place) -> Result<()> {
+pub(super) fn check_place(place: &Place) -> Result<()> {
     let (meant, others) = match place {
         Place::Box(region) => return check_region(region),
         Place::Points { positive, negative } => (positive, &negative[..]),

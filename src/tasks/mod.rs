@@ -9,8 +9,9 @@ mod places;
 pub mod predictor;
 mod prompt;
 mod segment;
+pub mod streaming;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod writing;
 
 use schemars::JsonSchema;

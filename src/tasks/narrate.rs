@@ -57,7 +57,7 @@ impl Predictor {
         Ok(traces)
     }
 
-    fn whole_images(
+    pub(super) fn whole_images(
         &self,
         images: &EncodedImages,
         settings: &TaskSettings,
@@ -66,7 +66,7 @@ impl Predictor {
         Ok(vec![vec![prompt]; images.len()])
     }
 
-    fn narration(&self, text: &WrittenText, corners: &[Corners]) -> Narration {
+    pub(super) fn narration(&self, text: &WrittenText, corners: &[Corners]) -> Narration {
         let (words, caption) = self.words(text);
         let words = words.into_iter().map(|word| {
             let pieces = word.token_range;
@@ -88,7 +88,7 @@ impl Predictor {
 
 /// Where a word is: the mean of its pieces' boxes, corners sorted. In training every piece has the
 /// place of its word as target, so each box is a guess at the same one; their hull would only grow.
-fn mean_box(pieces: &[Corners]) -> BoundingBox {
+pub(super) fn mean_box(pieces: &[Corners]) -> BoundingBox {
     let share = 1.0 / pieces.len() as f32;
     let boxes = pieces.iter().map(|[first, second]| BoundingBox::around(*first, *second));
     boxes.fold(BoundingBox::new(0.0, 0.0, 0.0, 0.0), |mean, bounds| {

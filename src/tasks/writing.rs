@@ -40,22 +40,28 @@ impl Predictor {
         max_tokens: usize,
     ) -> (Vec<WrittenText>, Tensor<3>) {
         let generated = write(self.model.language(), state, max_tokens, &self.decoding);
-        let Generated { tokens, log_probs, scores, features } = generated;
-        let length = tokens.dims()[1].max(1);
-        let (ids, log_probs, scores) = (integers(tokens), floats(log_probs), floats(scores));
-        let texts = ids.chunks(length).zip(log_probs.chunks(length)).zip(scores);
-        let text = |((ids, log_probs), score): ((&[i64], &[f32]), f32)| WrittenText {
-            ids: ids.to_vec(),
-            log_probs: log_probs.to_vec(),
-            score,
-        };
-        (texts.map(text).collect(), features)
+        let features = generated.features.clone();
+        (read_back(generated), features)
     }
 
     /// The words of a text, and the text that they make.
     pub(super) fn words(&self, text: &WrittenText) -> (Vec<Word>, String) {
         (self.tokenizer.words(&text.ids), self.tokenizer.decode(&text.ids))
     }
+}
+
+/// The texts, read back.
+pub(super) fn read_back(generated: Generated) -> Vec<WrittenText> {
+    let Generated { tokens, log_probs, scores, .. } = generated;
+    let length = tokens.dims()[1].max(1);
+    let (ids, log_probs, scores) = (integers(tokens), floats(log_probs), floats(scores));
+    let texts = ids.chunks(length).zip(log_probs.chunks(length)).zip(scores);
+    let text = |((ids, log_probs), score): ((&[i64], &[f32]), f32)| WrittenText {
+        ids: ids.to_vec(),
+        log_probs: log_probs.to_vec(),
+        score,
+    };
+    texts.map(text).collect()
 }
 
 /// A tensor's ids, read back.
