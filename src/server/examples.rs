@@ -39,7 +39,8 @@ impl Examples {
         for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
             let path = entry.map_err(Error::io("read", folder))?.path();
             let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
-            if ending.is_some_and(|ending| ["png", "jpg", "jpeg"].iter().any(|one| ending == *one)) {
+            if ending.is_some_and(|ending| ["png", "jpg", "jpeg"].iter().any(|one| ending == *one))
+            {
                 files.push(path);
             }
         }

@@ -127,12 +127,18 @@ mod tests {
     #[test]
     fn on_this_machine_alone_only_its_own_names_will_do() {
         let hosts = Hosts::new("127.0.0.1".parse().unwrap(), &["Lab.example".to_string()]);
-        for host in
-            ["localhost", "LOCALHOST:7860", "127.0.0.1:7860", "127.9.0.1", "[::1]:80", "lab.example"]
-        {
+        for host in [
+            "localhost",
+            "LOCALHOST:7860",
+            "127.0.0.1:7860",
+            "127.9.0.1",
+            "[::1]:80",
+            "lab.example",
+        ] {
             assert_eq!(code(&hosts, Some(host), None), "ok", "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example:7860", "10.0.0.1", "[::2]", "127.0.0.1.nip.io"]
+        for host in
+            ["evil.example", "localhost.evil.example:7860", "10.0.0.1", "[::2]", "127.0.0.1.nip.io"]
         {
             assert_eq!(code(&hosts, Some(host), None), "wrong_host", "{host}");
         }

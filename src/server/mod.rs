@@ -201,8 +201,9 @@ impl Server {
             // Fails where nothing is left that could stop it.
             let _ = stopped.wait_for(|stopped| *stopped).await;
         };
-        let serving =
-            axum::serve(listener, app).with_graceful_shutdown(until(stop.subscribe())).into_future();
+        let serving = axum::serve(listener, app)
+            .with_graceful_shutdown(until(stop.subscribe()))
+            .into_future();
         let cut = until(stop.subscribe());
         let ending = runtime.block_on(async {
             tokio::select! {

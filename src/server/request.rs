@@ -142,9 +142,10 @@ async fn with_body(request: Request, most: usize) -> Result<Request, ApiError> {
 async fn multipart(request: Request) -> Result<(Bytes, Value), ApiError> {
     let broken = |problem: String| ApiError::bad_request(problem, FORMS);
     // Its length was looked at already.
-    let mut fields = Multipart::from_request(unlimited(request), &()).await.map_err(|rejection| {
-        broken(format!("the form cannot be read: {}", rejection.body_text()))
-    })?;
+    let mut fields =
+        Multipart::from_request(unlimited(request), &()).await.map_err(|rejection| {
+            broken(format!("the form cannot be read: {}", rejection.body_text()))
+        })?;
     let (mut image, mut question) = (None, None);
     let cannot_read = |error: axum::extract::multipart::MultipartError| {
         broken(format!("the form breaks off or is malformed: {}", error.body_text()))

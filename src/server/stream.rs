@@ -53,9 +53,7 @@ impl State {
 
 fn event(told: Told) -> Event {
     let (name, data) = match told {
-        Told::Start { task, image } => {
-            ("start", written(&json!({"task": task, "image": image})))
-        }
+        Told::Start { task, image } => ("start", written(&json!({"task": task, "image": image}))),
         Told::Word(word) => ("word", written(&word)),
         Told::Done(answer) => ("done", written(&answer)),
         Told::Failed(error) => ("error", Ok(error.json())),

@@ -77,7 +77,10 @@ fn milliseconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, 
 #[derive(Debug)]
 pub(super) enum Told {
     /// The image was looked at.
-    Start { task: Task, image: ImageSize },
+    Start {
+        task: Task,
+        image: ImageSize,
+    },
     Word(StreamedWord),
     Done(Box<Answer>),
     Failed(ApiError),
@@ -211,18 +214,27 @@ impl Desk {
             return Err(ApiError::timeout());
         }
         let question = &job.asked.question;
-        let (image, size) = self.kept.encoded(&self.predictor, &job.asked.image, self.max_pixels)?;
+        let (image, size) =
+            self.kept.encoded(&self.predictor, &job.asked.image, self.max_pixels)?;
         let looked = Instant::now();
         let result = match &job.reply {
             Reply::Whole(_) => self.predictor.outcome(question, &image, size)?,
             Reply::Words(told) => {
-                drop(told.send(Told::Start { task: question.task(), image: size }));
-                let on_word = |word| match told.send(Told::Word(word)) {
-                    Ok(()) if Instant::now() < job.deadline => ControlFlow::Continue(()),
-                    _ => ControlFlow::Break(()),
+                // Not before it is known that there is an answer.
+                let mut start = Some(Told::Start { task: question.task(), image: size });
+                let mut tell = |word: Option<StreamedWord>| {
+                    let news = start.take().into_iter().chain(word.map(Told::Word));
+                    news.map(|one| told.send(one)).all(|sent| sent.is_ok())
+                };
+                let on_word = |word| match tell(Some(word)) && Instant::now() < job.deadline {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
                 };
                 match self.predictor.streamed(question, &image, on_word)? {
-                    Some(result) => result,
+                    Some(result) => {
+                        tell(None);
+                        result
+                    }
                     None if told.is_closed() => return Ok(None),
                     None => return Err(ApiError::timeout()),
                 }
@@ -260,9 +272,7 @@ impl Predictor {
                 let sizes = [[size.width, size.height]];
                 only(self.segment(image, &[vec![text.clone()]], &sizes)?).map(Outcome::Location)
             }
-            Question::Detect(limits) => {
-                self.detect(image, *limits)?.pop().map(Outcome::Detections)
-            }
+            Question::Detect(limits) => self.detect(image, *limits)?.pop().map(Outcome::Detections),
         };
         outcome.ok_or_else(ApiError::internal)
     }
@@ -275,9 +285,7 @@ impl Predictor {
         on_word: impl FnMut(StreamedWord) -> ControlFlow<()> + Send,
     ) -> Result<Option<Outcome>, ApiError> {
         match question {
-            Question::Narrate => {
-                Ok(self.narrate_words(image, on_word)?.map(Outcome::Narration))
-            }
+            Question::Narrate => Ok(self.narrate_words(image, on_word)?.map(Outcome::Narration)),
             Question::Describe(place) => {
                 Ok(self.describe_words(image, place, on_word)?.map(Outcome::Description))
             }

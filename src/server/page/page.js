@@ -144,9 +144,12 @@ function redraw() {
     });
   }
   if (task === "describe") drawPlace();
+  relight();
 }
 
 function drawWords(words, count = words.length) {
+  // Many boxes would hide the image: they are seen when they are pointed at.
+  marks.style.setProperty("--box", Math.min(Math.max(4 / words.length, 0.1), 0.5));
   let last = null;
   const found = words.map(({ bounds }) => corners(bounds));
   found.forEach((one, i) => one && markBox(one, "box", wordColour(i, count), i));
@@ -188,14 +191,21 @@ function drawPlace() {
 
 const texts = () => [...caption.querySelectorAll(".word"), ...list.children];
 
-function light(key, fromCaption = true) {
-  const on = key !== undefined && key !== null;
-  document.body.classList.toggle("pointing", on);
+// The key of what is pointed at.
+let lit;
+
+function light(key) {
+  lit = key;
+  relight();
+  const text = lit !== undefined && texts().find((element) => element.dataset.key === String(lit));
+  note.textContent = text ? text.dataset.note : "\u00a0";
+}
+
+function relight() {
+  document.body.classList.toggle("pointing", lit !== undefined);
   for (const element of [...texts(), ...marks.children]) {
-    element.classList.toggle("on", on && element.dataset.key === String(key));
+    element.classList.toggle("on", lit !== undefined && element.dataset.key === String(lit));
   }
-  const text = on && texts().find((element) => element.dataset.key === String(key));
-  note.textContent = (text && text.dataset.note) || (fromCaption ? "\u00a0" : note.textContent);
 }
 
 const rest = () => light(texts().find((element) => element === document.activeElement)?.dataset.key);
@@ -507,7 +517,7 @@ function stop() {
 function begin() {
   shown = null;
   hearing = [];
-  document.body.classList.remove("pointing");
+  lit = undefined;
   caption.replaceChildren();
   caption.hidden = false;
   list.replaceChildren();
@@ -568,7 +578,8 @@ function finish(asked, answer) {
   find("downloads").hidden = false;
   find("follow").hidden = task !== "narrate" || result.words.length < 2;
   redraw();
-  light();
+  if (task === "describe") note.textContent = placeNote();
+  else light();
 }
 
 function facts({ task, result, image: { width, height }, timings_ms: times }) {
@@ -622,8 +633,7 @@ function forgetAnswer() {
   answerBox.hidden = true;
   answerBox.classList.remove("busy");
   find("mask").hidden = true;
-  note.textContent = "\u00a0";
-  document.body.classList.remove("pointing");
+  light();
   redraw();
 }
 
