@@ -31,7 +31,7 @@ fn served() -> Served {
 
 /// The page of a server, ready for an image.
 fn page(server: &Served) -> Browser {
-    let mut page = Browser::open(&format!("http://{}/", server.address), 1180, 800);
+    let mut page = Browser::open(&format!("http://{}/", server.address), 1120, 740);
     page.wait_for("document.body?.dataset.ready");
     page
 }
@@ -105,7 +105,9 @@ fn a_dragged_box_and_one_that_keys_move_get_a_caption() {
 
     page.press("ArrowRight", false);
     page.press("ArrowDown", true);
-    page.wait_for("document.querySelector('#note').textContent.startsWith('Box from 22, 20 to 72, 82')");
+    page.wait_for(
+        "document.querySelector('#note').textContent.startsWith('Box from 22, 20 to 72, 82')",
+    );
     answered(&mut page);
 
     // A point, and one that is off.
@@ -115,7 +117,7 @@ fn a_dragged_box_and_one_that_keys_move_get_a_caption() {
     page.press("ArrowLeft", false);
     page.press("Enter", true);
     answered(&mut page);
-    assert!(page.text("#note").starts_with("1 points on it, 1 off it"), "{}", page.text("#note"));
+    assert!(page.text("#note").starts_with("Points: 1 on it, 1 off it"), "{}", page.text("#note"));
 
     page.evaluate("document.querySelector('input[value=trace]').click()");
     page.drag("#stage", [0.1, 0.1], [0.9, 0.5]);
@@ -177,11 +179,11 @@ fn answers_are_saved_as_json_and_as_a_picture() {
     answered(&mut page);
     // What would be saved, in place of a file.
     page.evaluate(
-        "window.saved = []; HTMLAnchorElement.prototype.click = function () {
-            window.saved.push(fetch(this.href).then(async (file) => {
-                const bytes = new Uint8Array(await file.arrayBuffer());
-                return {name: this.download, text: new TextDecoder('latin1').decode(bytes)};
-            }));
+        "window.saved = []; const make = URL.createObjectURL; let last;
+        URL.createObjectURL = (blob) => { last = blob; return make.call(URL, blob); };
+        HTMLAnchorElement.prototype.click = function () {
+            window.saved.push(last.arrayBuffer().then((bytes) =>
+                ({name: this.download, text: new TextDecoder('latin1').decode(bytes)})));
         };",
     );
     page.click("#save-json");
@@ -189,8 +191,7 @@ fn answers_are_saved_as_json_and_as_a_picture() {
     page.wait_for("saved.length === 2");
     let saved = page.evaluate("Promise.all(saved)");
     assert_eq!(saved[0]["name"], "shapes-narrate.json");
-    let json: serde_json::Value =
-        serde_json::from_str(saved[0]["text"].as_str().unwrap()).unwrap();
+    let json: serde_json::Value = serde_json::from_str(saved[0]["text"].as_str().unwrap()).unwrap();
     assert!(json["result"]["words"].is_array(), "{json}");
     assert_eq!(saved[1]["name"], "shapes-narrate.png");
     assert!(saved[1]["text"].as_str().unwrap()[1..].starts_with("PNG"));
@@ -202,7 +203,7 @@ fn answers_are_saved_as_json_and_as_a_picture() {
 fn the_page_fits_a_telephone_and_has_examples() {
     let server = served();
     let mut page = page(&server);
-    for (width, height, dark, name) in [(1180, 800, false, "desktop"), (360, 780, true, "phone")] {
+    for (width, height, dark, name) in [(1120, 740, false, "desktop"), (360, 780, true, "phone")] {
         page.resize(width, height, dark);
         page.click("#examples button:nth-child(1)");
         page.click("#tab-narrate");

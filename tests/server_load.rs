@@ -207,7 +207,13 @@ fn ten_thousand_malformed_requests_leave_the_server_as_it_was() {
         }
     });
     let counts: Vec<_> = counts.into_iter().map(AtomicUsize::into_inner).collect();
-    println!("{} requests; closed without an answer {}, 2xx {}, 4xx {}, 5xx (503 and 504) {}",
-        counts.iter().sum::<usize>(), counts[0], counts[2], counts[4], counts[5]);
+    println!(
+        "{} requests; closed without an answer {}, 2xx {}, 4xx {}, 5xx (503 and 504) {}",
+        counts.iter().sum::<usize>(),
+        counts[0],
+        counts[2],
+        counts[4],
+        counts[5]
+    );
     is_as_before(&server, before);
 }

@@ -9,6 +9,9 @@ use super::error::ApiError;
 use crate::data::image_file::{DecodeConfig, MAX_SIDE_PX, decode_bytes};
 use crate::error::Error;
 
+/// Memory for the head of an image, color profile included.
+const HEAD_BYTES: u64 = 4 << 20;
+
 const HELP: &str = "Send a whole PNG or JPEG image.";
 
 /// Refuses bytes that are no PNG or JPEG, or of an image of more than `max_pixels`. Reads the head alone.
@@ -26,7 +29,7 @@ pub(super) fn inspect(bytes: &[u8], max_pixels: u64) -> Result<(), ApiError> {
     };
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = DecoderLimits::default();
-    limits.max_alloc = Some(max_pixels);
+    limits.max_alloc = Some(HEAD_BYTES);
     reader.limits(limits);
     let (width, height) = reader.into_dimensions().map_err(damaged)?;
     let pixels = u64::from(width) * u64::from(height);
@@ -86,8 +89,8 @@ mod tests {
 
     #[test]
     fn a_bomb_is_refused_before_it_is_unpacked() {
-        // 256 million black pixels in a few hundred kilobytes.
-        let bomb = DynamicImage::ImageLuma8(GrayImage::new(16_000, 16_000));
+        // 64 million black pixels in less than 100 kilobytes.
+        let bomb = DynamicImage::ImageLuma8(GrayImage::new(8000, 8000));
         let bytes = encoded(&bomb, ImageFormat::Png);
         let error = inspect(&bytes, 32_000_000).unwrap_err();
         assert_eq!((error.status.as_u16(), error.code), (413, "too_many_pixels"));

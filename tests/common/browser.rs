@@ -75,8 +75,7 @@ impl Browser {
 
     /// Makes the window `width × height` pixels, dark or light.
     pub(crate) fn resize(&mut self, width: u32, height: u32, dark: bool) {
-        let metrics =
-            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500});
         self.call("Emulation.setDeviceMetricsOverride", metrics);
         let scheme = if dark { "dark" } else { "light" };
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
@@ -159,17 +158,23 @@ impl Browser {
         self.call("Input.dispatchMouseEvent", event);
     }
 
+    /// Scrolls to an element, where it is not in the window.
+    fn show(&mut self, selector: &str) {
+        self.evaluate(&format!(
+            "document.querySelector('{selector}').scrollIntoView({{block: 'nearest'}})"
+        ));
+    }
+
     /// Moves the pointer to the middle of an element.
     pub(crate) fn point_at(&mut self, selector: &str) {
+        self.show(selector);
         let [x, y, width, height] = self.place(selector);
         self.mouse("mouseMoved", x + width / 2.0, y + height / 2.0, 0);
     }
 
     /// Clicks the middle of an element.
     pub(crate) fn click(&mut self, selector: &str) {
-        self.evaluate(&format!(
-            "document.querySelector('{selector}').scrollIntoView({{block: 'nearest'}})"
-        ));
+        self.show(selector);
         let [x, y, width, height] = self.place(selector);
         let (x, y) = (x + width / 2.0, y + height / 2.0);
         self.mouse("mouseMoved", x, y, 0);

@@ -357,7 +357,7 @@ function placeNote() {
     return `Box from ${x0}, ${y0} to ${x1}, ${y1} % of the image`;
   }
   if (kind === "points") {
-    return `${place.points.length} points on it, ${place.not.length} off it; cursor at ${percent(cursor[0])}, ${percent(cursor[1])} %`;
+    return `Points: ${place.points.length} on it, ${place.not.length} off it; cursor at ${percent(cursor[0])}, ${percent(cursor[1])} %`;
   }
   if (kind === "trace" && place.trace.length) return `A line of ${place.trace.length} points`;
   return "\u00a0";
