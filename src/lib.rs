@@ -14,7 +14,8 @@
 //! | [`verify`] | golden vectors of the original implementation |
 //! | [`ablation`] | many runs of one experiment beside each other |
 //! | [`scoring`] | scores of predictions in files |
-//! | [`report`], [`cli`] | pages and pictures; the command line |
+//! | [`report`], [`server`] | pages and pictures; the four tasks over HTTP |
+//! | [`cli`] | the command line |
 //!
 //! A floor may use those below it, never one above: see `docs/src/architecture.md`.
 
@@ -30,6 +31,7 @@ pub mod model;
 pub mod report;
 pub mod runs;
 pub mod scoring;
+pub mod server;
 pub mod tasks;
 pub mod training;
 pub mod verify;

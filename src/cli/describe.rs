@@ -61,7 +61,7 @@ impl Question for PlacesInPixels {
 }
 
 /// What to know of an answer about a place of a kind that the model never learnt from.
-fn unlearnt(experiment: &Experiment, place: Option<&Place>) -> Option<String> {
+pub(super) fn unlearnt(experiment: &Experiment, place: Option<&Place>) -> Option<String> {
     let mut sources = experiment.data.sources.iter().filter(|one| one.task == Task::Describe);
     // Without tokens of their own, traces are told by their boxes.
     let has_traces = experiment.model.location.trace_points > 0;

@@ -21,6 +21,7 @@ mod place;
 mod runs;
 mod schema;
 mod score;
+mod serve;
 mod signals;
 mod train;
 mod verify;
@@ -65,6 +66,8 @@ enum Command {
     Latency(latency::Latency),
     /// Print the JSON Schema of what narrate, describe, locate and detect print with --json
     Schema(schema::Schema),
+    /// Answer over HTTP, with a page to try a run on
+    Serve(serve::Serve),
     /// Score predictions in files: no model needed
     #[command(subcommand)]
     Score(score::Score),
@@ -130,6 +133,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Detect(detect) => detect.run(),
         Command::Latency(latency) => latency.run(),
         Command::Schema(schema) => schema.run(),
+        Command::Serve(serve) => serve.run(),
         Command::Score(score) => score.run(),
         Command::Data(data) => data.run(),
         Command::Verify(verify) => verify.run(),

@@ -81,15 +81,22 @@ pub fn open_rgb(image: impl Into<ImageFile>, config: &DecodeConfig) -> Result<Rg
 /// `config` allows.
 pub fn decode(image: impl Into<ImageFile>, config: &DecodeConfig) -> Result<DynamicImage> {
     let file = image.into();
-    let (bytes, path) = (read(&file)?, &file.path);
-    let broken = |problem: String| Error::format(file.to_string(), problem, HELP);
-    let mut reader = ImageReader::new(Cursor::new(bytes.as_slice()))
+    decode_bytes(&read(&file)?, &file.to_string(), config)
+}
+
+/// Decodes the bytes of a PNG or JPEG file, the right way up; `name` is what errors call it.
+///
+/// # Errors
+/// As [`decode`], but for reading.
+pub fn decode_bytes(bytes: &[u8], name: &str, config: &DecodeConfig) -> Result<DynamicImage> {
+    let broken = |problem: String| Error::format(name, problem, HELP);
+    let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
-        .map_err(Error::io("read", path))?;
+        .map_err(Error::io("read", name))?;
     let Some(format @ (ImageFormat::Png | ImageFormat::Jpeg)) = reader.format() else {
         return Err(broken("this is no PNG or JPEG image, whatever its name says".to_string()));
     };
-    if format == ImageFormat::Jpeg && is_cut_short(&bytes) {
+    if format == ImageFormat::Jpeg && is_cut_short(bytes) {
         return Err(broken("the JPEG image is cut short: its end marker is missing".to_string()));
     }
     reader.limits(limits(config));

@@ -21,8 +21,9 @@ pub mod predictor;
 mod prompt;
 pub mod results;
 mod segment;
+pub mod streaming;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod timing;
 mod writing;
 

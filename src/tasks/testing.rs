@@ -79,7 +79,7 @@ pub(super) fn predictor_on(device: &Device, dropout: f64, tasks: &[Task]) -> Res
 pub(super) const WITHOUT_BOXES: [Task; 3] = [Task::Narrate, Task::Describe, Task::Locate];
 
 /// A predictor for every task that needs no box decoder.
-pub(super) fn predictor() -> Result<Predictor> {
+pub(crate) fn predictor() -> Result<Predictor> {
     predictor_on(&Device::flex(), 0.0, &WITHOUT_BOXES)
 }
 

@@ -2,7 +2,9 @@
 // Each test file uses a part of it.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
+pub(crate) mod browser;
 pub(crate) mod safetensors;
+pub(crate) mod served;
 
 use std::collections::BTreeMap;
 use std::fs;
