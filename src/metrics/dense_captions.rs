@@ -282,7 +282,7 @@ mod tests {
             [region(0.0, ["cat", "dog", "cow"][image % 3]), region(image as f32 + 5.0, "cat")]
         };
         let found = |image: usize| {
-            let score = if image % 2 == 0 { 0.5 } else { 0.1 * image as f32 };
+            let score = if image.is_multiple_of(2) { 0.5 } else { 0.1 * image as f32 };
             [detection(1.0, score, "cat"), detection(image as f32 + 4.0, score, "dog")]
         };
         let of = |images: std::ops::Range<usize>| {

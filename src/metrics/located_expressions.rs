@@ -84,7 +84,7 @@ mod tests {
         let overlap = |id: u32| {
             let share = f64::from(id) / 7.0;
             let mask = MaskOverlap { intersection: share * 5.0, union: 5.0, box_iou: 1.0 - share };
-            ExpressionOverlap { box_iou: share, mask: (id % 3 > 0).then_some(mask) }
+            ExpressionOverlap { box_iou: share, mask: (!id.is_multiple_of(3)).then_some(mask) }
         };
         let set = |ids: &[u32]| {
             ExpressionSet::from(ids.iter().map(|&id| (id, overlap(id))).collect::<BTreeMap<_, _>>())

@@ -203,7 +203,7 @@ mod tests {
         let device = Device::flex();
         let grid = Grid { side: 2, samples: 2 };
         let map = Tensor::<4>::ones([2, 3, 9, 12], &device);
-        let none = roi_align(&[map.clone()], &[vec![], vec![]], grid).unwrap();
+        let none = roi_align(std::slice::from_ref(&map), &[vec![], vec![]], grid).unwrap();
         assert_eq!(none.dims(), [2, 0, 2, 2, 3]);
         assert!(roi_align(&[map.cast(DType::BF16)], &regions(), grid).is_none());
     }

@@ -64,10 +64,11 @@ pub fn assign(bounding_box: BoundingBox, strides: &[f32], first_level: usize) ->
 /// - `regions`: `B` lists of the same length `N`
 /// - result: `[B, N, side, side, D]`
 pub fn roi_align(maps: &[Tensor<4>], regions: &[Vec<Region>], grid: Grid) -> Tensor<5> {
-    if backend::is_host(&maps[0].device()) && !maps[0].is_autodiff() {
-        if let Some(pooled) = host_roi_align::roi_align(maps, regions, grid) {
-            return pooled;
-        }
+    if backend::is_host(&maps[0].device())
+        && !maps[0].is_autodiff()
+        && let Some(pooled) = host_roi_align::roi_align(maps, regions, grid)
+    {
+        return pooled;
     }
     by_products(maps, regions, grid)
 }
