@@ -116,9 +116,10 @@ fn a_path_that_names_nothing_is_an_error_before_anything_is_written() {
 #[test]
 fn a_dry_run_counts_what_is_frozen_as_not_trained() {
     let answer = WORKSHOP.train("dry", &[frozen(), vec!["--dry-run"]].concat()).success();
+    let (_, tables) = answer.stdout.split_once('─').unwrap();
     for module in ["vision.sam", "language"] {
         let is_row = |line: &&str| line.trim_start().starts_with(module);
-        let row = answer.stdout.lines().find(is_row).unwrap();
+        let row = tables.lines().find(is_row).unwrap();
         let cells: Vec<&str> = row.split("  ").map(str::trim).filter(|c| !c.is_empty()).collect();
         // Part, parameters, trainable, frozen.
         assert_eq!((cells[2], cells[3]), ("0", cells[1]), "{row}");
