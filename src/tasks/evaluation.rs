@@ -151,13 +151,7 @@ impl Table {
     }
 
     /// Adds metrics that are parts of the same scores, each beside that of the baseline's.
-    fn add_parts<T>(
-        &mut self,
-        scores: &T,
-        baseline: Option<&T>,
-        n: usize,
-        parts: &[Part<T>],
-    ) {
+    fn add_parts<T>(&mut self, scores: &T, baseline: Option<&T>, n: usize, parts: &[Part<T>]) {
         for (metric, of) in parts {
             self.add(metric, of(scores), baseline.map(of), n);
         }
