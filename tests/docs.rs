@@ -264,6 +264,13 @@ fn pixelllm_arguments(words: &[String]) -> Result<Option<Vec<String>>, String> {
                     return Err(format!("there is no feature {unknown:?}"));
                 }
             }
+            // An example has arguments of its own.
+            let example = values(&words[..end], "--example").first().copied();
+            if let Some(name) = example {
+                let file = format!("examples/{name}.rs");
+                let exists = root().join(&file).is_file();
+                return if exists { Ok(None) } else { Err(format!("there is no {file}")) };
+            }
             let runs = words.get(1).is_some_and(|word| word == "run");
             Ok(runs.then(|| words.get(end + 1..).unwrap_or_default().to_vec()))
         }
@@ -462,6 +469,7 @@ fn what_is_wrong_with_a_command_is_found() {
         "pixelllm data shapes --image 3",
         "cargo run --features metal -- train a.toml",
         "cargo run --release",
+        "cargo run --release --example dance -- a.png",
     ] {
         assert!(check(wrong).is_err(), "{wrong}");
     }
