@@ -78,8 +78,9 @@ fn damaged_weights_are_refused_and_those_of_a_checkpoint_can_be_had() {
     copied("rotten");
     flip_a_bit("rotten/weights.safetensors");
     let image = first_image();
-    let narrate =
-        |more: &[&str]| WORKSHOP.pixelllm(&[&["narrate", "rotten", "--image", image.as_str()], more].concat());
+    let narrate = |more: &[&str]| {
+        WORKSHOP.pixelllm(&[&["narrate", "rotten", "--image", image.as_str()], more].concat())
+    };
     narrate(&[]).failure(1, &["weights.safetensors has changed", "--checkpoint", "--resume"]);
     let last = narrate(&["--checkpoint", "last"]).success();
     let same = WORKSHOP.pixelllm(&["narrate", "uninterrupted", "--image", &image]).success();
