@@ -95,7 +95,10 @@ impl Compared {
         html! {
             @for (run, curve) in self.curves.iter().enumerate() {
                 @if let Some(curve) = curve {
-                    path.smooth stroke=(color(run, count)) d=(plot.line(line(curve))) {}
+                    // A task may be in the validation split alone.
+                    @if !line(curve).is_empty() {
+                        path.smooth stroke=(color(run, count)) d=(plot.line(line(curve))) {}
+                    }
                     @let dots = plot.dots(&curve.validation);
                     @if !dots.is_empty() { path.dot stroke=(color(run, count)) d=(dots) {} }
                 }
@@ -251,12 +254,12 @@ mod tests {
             NamedRecords { name: "b & <c>", records: &other },
         ];
         let drawing = svg(&runs, &[]).unwrap();
-        // Loss of three tasks, text loss of two, point loss of two.
-        assert_eq!(drawing.matches("class=\"title\"").count(), 7, "{drawing}");
-        assert_eq!(drawing.matches("<path class=\"smooth\"").count(), 14);
+        // Loss of four tasks, text loss of three, point loss of three, of each of which detect has dots only.
+        assert_eq!(drawing.matches("class=\"title\"").count(), 10);
+        assert_eq!(drawing.matches("<path class=\"smooth\"").count(), 2 * (10 - 3));
         assert!(drawing.contains("b &amp; &lt;c&gt;") && !drawing.contains("NaN"));
         let text = svg(&runs, &["text loss".into()]).unwrap();
-        assert_eq!(text.matches("class=\"title\"").count(), 2);
+        assert_eq!(text.matches("class=\"title\"").count(), 3);
         assert!(page(&runs, &[]).unwrap().contains("Point loss, locate"));
         let error = svg(&runs, &["No loss".into()]).unwrap_err();
         assert_eq!(error.exit_code(), 2);
