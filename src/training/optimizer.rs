@@ -181,7 +181,9 @@ mod tests {
     #[test]
     fn muon_moves_matrices_by_orthogonal_steps_and_leaves_the_rest_to_adam() {
         let device = Device::flex().autodiff();
-        let small = small(&device);
+        let mut small = small(&device);
+        let weight = Tensor::<2>::from_data([[0.5, -0.2], [0.3, 0.4]], &device);
+        small.linear.weight = burn::module::Param::from_tensor(weight);
         let config = OptimizerConfig { muon: vec!["linear".into()], ..OptimizerConfig::default() };
         // The second column of the gradient is many times the first: far from orthogonal.
         let input = Tensor::<2>::from_data([[1.0, 0.5], [0.2, 3.0]], &device);
