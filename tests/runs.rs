@@ -106,8 +106,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
 }
 
 fn masked(bytes: &[u8]) -> u32 {
-    let crc = crc32c(bytes);
-    ((crc >> 15) | (crc << 17)).wrapping_add(0xA282_EAD8)
+    crc32c(bytes).rotate_right(15).wrapping_add(0xA282_EAD8)
 }
 
 /// The records of an event file, whose checksums are checked.

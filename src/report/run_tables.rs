@@ -169,7 +169,7 @@ fn cells(row: &MetricRow) -> impl Iterator<Item = String> + '_ {
     row.values.iter().zip(&row.differences).enumerate().map(|(index, (value, difference))| {
         let difference = difference.filter(|_| index > 0).map(|difference| {
             let mark = match difference {
-                zero if zero == 0.0 => "",
+                0.0 => "",
                 change if (change < 0.0) == row.lower_is_better => " ▲",
                 _ => " ▼",
             };
