@@ -1,4 +1,4 @@
-//! The losses of a batch; [`gradient_step`](super::gradient_step) has the gradients.
+//! The losses of a batch; `gradient_step.rs` has the gradients.
 
 use burn::module::Module;
 use burn::tensor::{Device, ExecutionError, Tensor};
