@@ -258,17 +258,17 @@ fn a_run_that_is_missing_or_not_finished_is_named_with_what_to_do() {
 
 #[test]
 fn a_run_with_damaged_files_is_named_with_what_to_do() {
-    for (file, content, code) in [
-        ("weights.safetensors", "not weights", 1),
-        ("tokenizer.json", "{}", 1),
+    for (file, content, code, named) in [
+        ("weights.safetensors", "not weights", 1, ": weights.safetensors has 11 bytes of "),
+        ("tokenizer.json", "{}", 1, "/tokenizer.json"),
         // As any mistake of an experiment.
-        ("experiment.toml", "model = ", 2),
+        ("experiment.toml", "model = ", 2, "/experiment.toml"),
     ] {
         let run = format!("damaged-{file}");
         common::copy(&WORKSHOP.path("run"), &WORKSHOP.path(&run));
         std::fs::write(WORKSHOP.path(&run).join(file), content).unwrap();
         let answer = WORKSHOP.pixelllm(&["narrate", &run, "--image", IMAGE]);
-        answer.failure(code, &[&format!("{run}/{file}"), "help:"]);
+        answer.failure(code, &[&format!("{run}{named}"), "help:"]);
     }
     // Weights of a model of other sizes.
     common::copy(&WORKSHOP.path("run"), &WORKSHOP.path("other"));

@@ -47,7 +47,12 @@ fn image() -> Vec<u8> {
 fn command(task: &str, arguments: &[&str]) -> Value {
     let usual = [task, "run", "--image", IMAGE, "--json", "--overlay", "server.png"];
     let answer = WORKSHOP.pixelllm(&[&usual, arguments].concat()).success();
-    serde_json::from_str(&answer.stdout).unwrap()
+    let answer: Value = serde_json::from_str(&answer.stdout).unwrap();
+    match task {
+        "narrate" => answer["narration"].clone(),
+        "describe" => answer["descriptions"][0].clone(),
+        _ => answer["locations"][0].clone(),
+    }
 }
 
 /// An image that takes a while to decode, and is short to send. Servers that are to take that while every
