@@ -4,7 +4,7 @@
 //! graph like any other: its gradient is moved back (`tests/wgpu.rs` holds gradients over two devices
 //! against those over one).
 
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::kind::Basic;
 use burn::tensor::{Device, Tensor};
 
@@ -33,8 +33,10 @@ impl Placement {
 }
 
 impl PixelLlm {
-    /// The same with its parts where `placement` says; parameters become leaves there.
+    /// The same with its parts where `placement` says; parameters become leaves there. Those that have no
+    /// value yet are drawn before they move, so that a placement changes no weights.
     pub fn place(self, placement: &Placement) -> Self {
+        self.visit(&mut Draw);
         Self {
             vision: self.vision.fork(&placement.vision),
             location: self.location.fork(&placement.adapter),
@@ -83,6 +85,16 @@ impl PixelLlm {
     /// The map in which boxes are found, on the device of the box decoder: `[B, D, H, W]`.
     pub fn beside_boxes(&self, features: &VisionFeatures) -> Tensor<4> {
         self.beside(&self.boxes, features.fused.clone())
+    }
+}
+
+/// Gives every parameter its value where it is. Moved before, it would be drawn at its first use, by the
+/// generator of the device it was moved to.
+struct Draw;
+
+impl ModuleVisitor for Draw {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        param.base();
     }
 }
 
