@@ -8,26 +8,11 @@
 mod common;
 
 use std::path::PathBuf;
-use std::sync::LazyLock;
 
-use common::Workshop;
 use common::browser::Browser;
-use common::served::Served;
+use common::served::{Served, WORKSHOP, served};
 
 const IMAGE: &str = "world/images/test/000200000001.png";
-
-/// A finished run `run`.
-static WORKSHOP: LazyLock<Workshop> = LazyLock::new(|| {
-    let workshop = Workshop::shared();
-    workshop.train("run", &common::UNMEASURED).success();
-    workshop
-});
-
-fn served() -> Served {
-    let chosen = std::env::var("PIXELLLM_RUN");
-    LazyLock::force(&WORKSHOP);
-    Served::start(&WORKSHOP, chosen.as_deref().unwrap_or("run"), &[])
-}
 
 /// The page of a server, ready for an image.
 fn page(server: &Served) -> Browser {

@@ -4,7 +4,6 @@
 
 mod common;
 
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,8 +12,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use common::Workshop;
-use common::served::{Served, form, form_type, png};
+use common::served::{Served, WORKSHOP, form, form_type, png, served};
 
 const IMAGE: &str = "world/images/test/000200000001.png";
 const CLIENTS: usize = 16;
@@ -22,19 +20,6 @@ const DURATION: Duration = Duration::from_secs(60);
 const MALFORMED: usize = 10_000;
 /// How much more memory the server may have afterwards than once it was warm, in MiB.
 const GROWTH_MIB: f64 = 64.0;
-
-/// A finished run `run`.
-static WORKSHOP: LazyLock<Workshop> = LazyLock::new(|| {
-    let workshop = Workshop::shared();
-    workshop.train("run", &common::UNMEASURED).success();
-    workshop
-});
-
-fn served() -> Served {
-    let chosen = std::env::var("PIXELLLM_RUN");
-    LazyLock::force(&WORKSHOP);
-    Served::start(&WORKSHOP, chosen.as_deref().unwrap_or("run"), &[])
-}
 
 fn image() -> Vec<u8> {
     std::fs::read(WORKSHOP.path(IMAGE)).unwrap()

@@ -8,6 +8,7 @@ mod api;
 mod error;
 mod examples;
 mod guard;
+mod kept_images;
 mod listener;
 mod page;
 mod request;

@@ -1,36 +1,23 @@
 //! The one thread that computes, and the queue before it.
-//!
-//! Images that it has looked at it keeps for a while: who asks one question about an image asks more.
 
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
 use serde::{Serialize, Serializer};
 use tokio::sync::{mpsc, oneshot};
-use xxhash_rust::xxh3::xxh3_128;
 
 use super::Limits;
 use super::error::ApiError;
+use super::kept_images::{ImageSize, KeptImages};
 use super::request::{Asked, Question};
-use super::upload;
 use crate::data::sample::Task;
-use crate::data::transform::from_image;
 use crate::error::{Error, Result};
 use crate::model::language::decoding::Decoding;
 use crate::tasks::predictor::{EncodedImages, Predictor};
 use crate::tasks::streaming::StreamedWord;
 use crate::tasks::{Description, Detection, Location, Narration};
-
-/// An image as it came, upright, in pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) struct ImageSize {
-    pub(super) width: u32,
-    pub(super) height: u32,
-}
 
 /// What a task says, as the library has it.
 #[derive(Debug, Serialize)]
@@ -153,7 +140,7 @@ impl Worker {
         limits: Limits,
     ) -> Result<Self, Error> {
         let (jobs, queue) = mpsc::channel(limits.queue.max(1));
-        let kept = KeptImages { most: limits.kept_images, images: VecDeque::new() };
+        let kept = KeptImages::new(limits.kept_images);
         let mut desk = Desk { predictor, decoding, kept, max_pixels: limits.pixels };
         let work = move || desk.work(queue);
         let thread = thread::Builder::new().name("inference".into()).spawn(work);
@@ -299,61 +286,12 @@ fn only<T>(mut answers: Vec<Vec<T>>) -> Option<T> {
     answers.pop()?.pop()
 }
 
-/// The images that were looked at last, the latest in front.
-struct KeptImages {
-    most: usize,
-    images: VecDeque<KeptImage>,
-}
-
-struct KeptImage {
-    /// Of the bytes of its file.
-    hash: u128,
-    size: ImageSize,
-    encoded: EncodedImages,
-}
-
-impl KeptImages {
-    /// The image of a file, looked at now or before.
-    fn encoded(
-        &mut self,
-        predictor: &Predictor,
-        bytes: &Bytes,
-        max_pixels: u64,
-    ) -> Result<(EncodedImages, ImageSize), ApiError> {
-        let hash = xxh3_128(bytes);
-        let kept = self.images.iter().position(|kept| kept.hash == hash);
-        let image = match kept.and_then(|at| self.images.remove(at)) {
-            Some(image) => image,
-            None => {
-                let image = upload::decode(bytes, max_pixels)?;
-                let size = ImageSize { width: image.width(), height: image.height() };
-                let canvas = from_image(&image, predictor.canvas_px())?;
-                KeptImage { hash, size, encoded: predictor.encode(&[canvas])? }
-            }
-        };
-        let answer = (image.encoded.clone(), image.size);
-        self.images.push_front(image);
-        self.images.truncate(self.most);
-        Ok(answer)
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::io::Cursor;
-
-    use image::{ImageFormat, RgbImage};
-
+    use super::super::kept_images::tests::image;
     use super::*;
     use crate::tasks::testing;
-
-    fn image(shade: u8) -> Bytes {
-        let mut bytes = Cursor::new(Vec::new());
-        let image = RgbImage::from_pixel(20, 10, image::Rgb([shade; 3]));
-        image.write_to(&mut bytes, ImageFormat::Png).unwrap();
-        bytes.into_inner().into()
-    }
 
     fn narrate(shade: u8) -> Asked {
         Asked { image: image(shade), question: Question::Narrate }
@@ -361,21 +299,6 @@ mod tests {
 
     fn worker(limits: Limits) -> Worker {
         Worker::start(testing::predictor().unwrap(), Decoding::Greedy, limits).unwrap()
-    }
-
-    #[test]
-    fn the_last_images_are_kept_and_no_more() {
-        let predictor = testing::predictor().unwrap();
-        let mut kept = KeptImages { most: 2, images: VecDeque::new() };
-        let mut look = |shade| {
-            kept.encoded(&predictor, &image(shade), 1000).unwrap();
-            kept.images.iter().map(|image| image.hash).collect::<Vec<_>>()
-        };
-        let [first, second, third] = [1, 2, 3].map(|shade| xxh3_128(&image(shade)));
-        look(1);
-        assert_eq!(look(2), [second, first]);
-        assert_eq!(look(1), [first, second]);
-        assert_eq!(look(3), [third, first]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod gradient_step;
 #[cfg(test)]
 mod gradient_tests;
 pub mod gradients;
+pub mod journal;
 pub mod learning_rates;
 mod loss_scale;
 pub mod mask_losses;
@@ -37,6 +38,7 @@ pub mod run_lock;
 pub mod scalars;
 mod shares;
 pub mod sources;
+pub mod span;
 pub mod step;
 pub mod strategy;
 pub mod table_log;

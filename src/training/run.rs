@@ -17,24 +17,22 @@ use burn::train::{
 use super::checkpoint::{Checkpoints, ModelPart, SaveAll};
 use super::checkpoint_state::{self, CheckpointState};
 use super::computation::{Computation, for_training};
-use super::console::Console;
 use super::dashboard_log::DashboardLog;
 use super::failure::Evidence;
 use super::frozen_record::FrozenRecord;
+use super::journal::Journal;
 use super::metrics::{
     DetectionLoss, GradientNorm, MaskLoss, Memory, Operations, OverlapLoss, PointLoss,
     QuantityMetric, TextLoss, Throughput, Tokens, TotalLoss,
 };
 use super::profile::Profiler;
-use super::record::{RecordLog, RecordSink};
 use super::renderer::Silent;
 use super::run_directory::{RunDirectory, write_atomically};
 use super::run_lock::RunLock;
 use super::sources;
+use super::span::Span;
 use super::step::TrainingModel;
-use super::strategy::{Journal, Span, StepLoop};
-use super::table_log::TableLog;
-use super::tensorboard::TensorBoard;
+use super::strategy::StepLoop;
 use super::throughput::Meter;
 use super::{features, frozen, learning_rates, optimizer, resume, weights};
 use crate::data::collate::Collator;
@@ -169,7 +167,9 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
         return Ok(Outcome::Stopped { run, step: span.first_step });
     }
     let batches = batches(experiment, train.clone(), validation, collator, mixture);
-    let journal = journal(&run, experiment, span, options.dashboard)?;
+    let with_console = options.dashboard == Dashboard::Plain;
+    let journal = Journal::begin(&run, &experiment.logging, span, with_console)?;
+    let journal = Arc::new(Mutex::new(journal));
     let evidence = Evidence { run: run.clone(), frozen: frozen.clone(), batches: batches.clone() };
     let main = device.clone().inner();
     let launch =
@@ -278,28 +278,6 @@ fn batches(
             config.prefetch_batches,
         ),
     ]
-}
-
-fn journal(
-    run: &RunDirectory,
-    experiment: &Experiment,
-    span: Span,
-    dashboard: Dashboard,
-) -> Result<Arc<Mutex<Journal>>> {
-    let log = match span.first_step {
-        0 => RecordLog::create(&run.metrics())?,
-        step => RecordLog::resume(&run.metrics(), step)?,
-    };
-    let mut sinks: Vec<Box<dyn RecordSink>> = Vec::new();
-    if experiment.logging.csv {
-        sinks.push(Box::new(TableLog::begin(run)?));
-    }
-    if experiment.logging.tensorboard {
-        sinks.push(Box::new(TensorBoard::begin(run)?));
-    }
-    let console =
-        (dashboard == Dashboard::Plain).then(|| Console::new(span.first_step, span.max_steps));
-    Ok(Arc::new(Mutex::new(Journal { log, sinks, console, step: 0, failure: None })))
 }
 
 /// A run that is ready to go.

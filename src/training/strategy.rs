@@ -21,11 +21,12 @@ use burn::train::{
 };
 
 use super::checkpoint::Checkpoints;
-use super::console::Console;
 use super::failure::{Evidence, Failed, broken};
+use super::journal::Journal;
 use super::profile::{Profiler, Stage};
-use super::record::{LossRecord, Record, RecordLog, RecordSink, StepRecord, ValidationRecord};
+use super::record::{LossRecord, StepRecord, ValidationRecord};
 use super::run_directory::{RunDirectory, write_json};
+use super::span::Span;
 use super::step::{StepOutput, TrainingModel};
 use super::terminal::restore_ctrl_c;
 use super::throughput::{Meter, Work};
@@ -33,31 +34,6 @@ use crate::backend;
 use crate::data::sample::Task;
 use crate::error::{Error, Result};
 use crate::experiment::checkpoints::CheckpointConfig;
-
-/// Where the loop starts, stops and saves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    /// Steps done before.
-    pub first_step: usize,
-    /// Steps in all.
-    pub max_steps: usize,
-    /// Steps between two checkpoints.
-    pub checkpoint_every_steps: usize,
-}
-
-impl Span {
-    /// The step of the checkpoint after `step`.
-    fn next_checkpoint(&self, step: usize) -> usize {
-        let every = self.checkpoint_every_steps;
-        ((step / every + 1) * every).min(self.max_steps)
-    }
-
-    /// Checkpoints that are still to come, after the first `step` steps.
-    pub fn num_checkpoints(&self) -> usize {
-        let every = self.checkpoint_every_steps;
-        self.max_steps.div_ceil(every) - self.first_step / every
-    }
-}
 
 /// The loop over steps.
 pub struct StepLoop {
@@ -83,43 +59,6 @@ pub struct StepLoop {
     pub profiler: Profiler,
     /// What is written and shown while training, and how it ended.
     pub journal: Arc<Mutex<Journal>>,
-}
-
-/// What is written and shown while training, and how it ended.
-#[derive(Debug)]
-pub struct Journal {
-    /// `metrics.jsonl`.
-    pub log: RecordLog,
-    /// Files with the same numbers.
-    pub sinks: Vec<Box<dyn RecordSink>>,
-    /// Progress lines, where there are any.
-    pub console: Option<Console>,
-    /// Steps done.
-    pub step: usize,
-    /// What stopped training, if anything did.
-    pub failure: Option<Error>,
-}
-
-impl Journal {
-    fn step(&mut self, record: StepRecord) -> Result<()> {
-        self.step = record.step;
-        if let Some(console) = &mut self.console {
-            console.step(&record);
-        }
-        self.append(&Record::Step(record))
-    }
-
-    fn validation(&mut self, record: ValidationRecord) -> Result<()> {
-        if let Some(console) = &self.console {
-            console.validation(&record);
-        }
-        self.append(&Record::Validation(record))
-    }
-
-    fn append(&mut self, record: &Record) -> Result<()> {
-        self.log.append(record)?;
-        self.sinks.iter_mut().try_for_each(|sink| sink.append(record))
-    }
 }
 
 /// A batch of a split, by its number from 0.
@@ -452,18 +391,4 @@ fn not_finite(problem: &str, run: &RunDirectory, kept: Result<PathBuf>) -> Error
         Err(error) => format!("The batch could not be kept ({error}). {advice}"),
     };
     Error::Compute { problem: problem.into(), help }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn checkpoints_fall_on_multiples_and_on_the_last_step() {
-        let span = Span { first_step: 0, max_steps: 25, checkpoint_every_steps: 10 };
-        assert_eq!([0, 9, 10, 20].map(|step| span.next_checkpoint(step)), [10, 10, 20, 25]);
-        assert_eq!(span.num_checkpoints(), 3);
-        // Stopped at step 13: one to finish the span, one at the end.
-        assert_eq!(Span { first_step: 13, ..span }.num_checkpoints(), 2);
-    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -14,6 +15,20 @@ use super::{BINARY, ENVIRONMENT, NOT_IN_ENVIRONMENT, Workshop};
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Between the parts of a form.
 const BOUNDARY: &str = "----a-boundary-of-a-form";
+
+/// A folder with a finished run `run`.
+pub(crate) static WORKSHOP: LazyLock<Workshop> = LazyLock::new(|| {
+    let workshop = Workshop::shared();
+    workshop.train("run", &super::UNMEASURED).success();
+    workshop
+});
+
+/// A server of the run that `PIXELLLM_RUN` names, or of that in [`WORKSHOP`].
+pub(crate) fn served() -> Served {
+    let chosen = std::env::var("PIXELLLM_RUN");
+    LazyLock::force(&WORKSHOP);
+    Served::start(&WORKSHOP, chosen.as_deref().unwrap_or("run"), &[])
+}
 
 /// A server that runs.
 pub(crate) struct Served {
