@@ -38,6 +38,7 @@ impl Experiment {
         problems.extend(masks::without_masks(self));
         problems.extend(self.epochs_of_parts());
         problems.extend(features::validate(self));
+        problems.extend(features::storage(self));
         problems.extend(self.placed_badly());
         problems.extend(under("training", training(&self.training)));
         problems.extend(self.checkpoints());

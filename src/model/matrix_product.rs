@@ -6,7 +6,7 @@
 //! to it here in parts: some of the inputs each, on a thread each. Elsewhere, Burn's linear layer it is.
 //!
 //! A matrix may be kept in half precision beside rows in `float32`
-//! ([`Storage`](super::language::t5::config::Storage)); then it is widened here: on a CPU a block at a
+//! ([`Storage`](super::storage::Storage)); then it is widened here: on a CPU a block at a
 //! time, so that the wide copy stays in the cache. Within [`mixed_precision::computing_in`] the product
 //! itself is one in half precision.
 

@@ -11,6 +11,9 @@ use std::cell::Cell;
 use burn::nn::Linear;
 use burn::tensor::{DType, Tensor};
 
+#[cfg(doc)]
+use super::storage::Storage;
+
 thread_local! {
     static COMPUTED_IN: Cell<Option<DType>> = const { Cell::new(None) };
 }
@@ -47,14 +50,22 @@ pub fn matmul<const N: usize>(a: Tensor<N>, b: Tensor<N>) -> Tensor<N> {
     a.cast(dtype).matmul(b.cast(dtype)).cast(wide)
 }
 
-/// What `layer` makes of `x`.
+/// What `layer` makes of `x`. Its matrix may be kept in half precision ([`Storage`]); then it is widened
+/// here, all of it at once: for many rows, that costs little beside the product.
 ///
 /// # Shapes
 /// - `x`: `[…, inputs]`
 /// - result: `[…, outputs]`
 pub fn linear<const N: usize>(layer: &Linear, x: Tensor<N>) -> Tensor<N> {
-    let Some(dtype) = dtype() else { return layer.forward(x) };
-    product(x, layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val()), dtype)
+    let (weight, bias) = (layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val()));
+    match dtype() {
+        Some(dtype) => product(x, weight, bias, dtype),
+        None if weight.dtype() == x.dtype() => layer.forward(x),
+        None => {
+            let weight = weight.cast(x.dtype());
+            burn::tensor::module::linear(x, weight, bias)
+        }
+    }
 }
 
 /// `x · weight` in `dtype`, plus `bias` in the type of `x`.

@@ -19,6 +19,7 @@ pub mod mixed_precision;
 pub mod pixel_llm;
 pub mod places;
 pub mod prompt;
+pub mod storage;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod vision;

@@ -1,14 +1,48 @@
-//! Matrices in half precision: 3 billion numbers in 6 GB.
+//! Matrices in half precision: 3 billion numbers in 6 GB. For what is not trained; everything is computed
+//! in the type of what a matrix is multiplied with.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Tensor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-/// Modules whose matrices stay as they are: adapters are trained, and the tables of relative positions
-/// are small.
-const KEPT: [&str; 2] = ["lora", "positions"];
+/// Modules and tables that stay as they are: adapters are trained, and relative positions are small.
+const KEPT: [&str; 4] = ["lora", "positions", "relative_rows", "relative_columns"];
 
-/// `module` with its matrices kept as `dtype`: those that it has, those that it is about to make, and
-/// those that are loaded into it. Nothing is initialised for it.
+/// What matrices are kept in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Storage {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits with the range of `f32` and 3 digits: what Flan-T5 was trained in.
+    Bf16,
+    /// 16 bits with 4 digits, up to 65504.
+    F16,
+}
+
+impl Storage {
+    /// As Burn calls it.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+            Self::F16 => DType::F16,
+        }
+    }
+}
+
+/// `module` with its matrices kept as `storage` says: those that it has, those that it is about to make,
+/// and those that are loaded into it. Nothing is initialised for it.
+pub(super) fn store<M: Module>(module: M, storage: Storage) -> M {
+    match storage {
+        Storage::F32 => module,
+        narrow => store_matrices(module, narrow.dtype()),
+    }
+}
+
+/// [`store`] in any type, 32 bits too.
 pub(super) fn store_matrices<M: Module>(module: M, dtype: DType) -> M {
     module.map(&mut StoreMatrices { dtype, depth: 0 })
 }

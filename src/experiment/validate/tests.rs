@@ -1,5 +1,6 @@
 use super::*;
 use crate::experiment::schema::ShapesDirectory;
+use crate::model::storage::Storage;
 
 /// An experiment that can be run.
 pub(super) fn valid() -> Experiment {
@@ -177,6 +178,23 @@ fn features_are_kept_of_what_never_changes() {
     assert!(random.contains("model.vision.eva.drop_path"), "{random}");
     let changed = cached(&|e| e.data.sources[0].augmentation.flip = 0.5);
     assert!(changed.contains("data.sources.0.augmentation"), "{changed}");
+}
+
+#[test]
+fn encoders_in_half_precision_are_frozen() {
+    let narrow = |e: &mut Experiment| {
+        e.model.vision.sam.iter_mut().for_each(|sam| sam.storage = Storage::Bf16);
+    };
+    assert_eq!(problem_of(narrow), "model.vision.sam.storage");
+    let frozen = |path: &str| {
+        let mut experiment = valid();
+        narrow(&mut experiment);
+        experiment.training.frozen = vec![path.into()];
+        experiment.validate().into_iter().map(|problem| problem.key).collect::<Vec<_>>()
+    };
+    assert_eq!(frozen("vision.sam"), [String::new(); 0]);
+    assert_eq!(frozen("vision.sam.blocks"), ["model.vision.sam.storage"]);
+    assert_eq!(frozen("vision.eva"), ["model.vision.sam.storage"]);
 }
 
 #[test]

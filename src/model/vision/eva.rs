@@ -16,6 +16,7 @@ use crate::model::ConfigProblem;
 use crate::model::attention::attend;
 use crate::model::dense::{dense, dense_without_bias};
 use crate::model::mixed_precision::linear;
+use crate::model::storage::{Storage, store};
 
 /// Epsilon of the norms around blocks.
 const BLOCK_EPSILON: f64 = 1e-6;
@@ -56,6 +57,9 @@ pub struct EvaConfig {
     pub stem: Stem,
     /// What the position table starts from.
     pub initial_positions: InitialPositions,
+    /// What matrices are kept in where the encoder is frozen: half of 32 bits is half of the memory. They
+    /// are widened, layer by layer, where they are read, and everything is computed in 32 bits.
+    pub storage: Storage,
 }
 
 impl Default for EvaConfig {
@@ -76,6 +80,7 @@ impl Default for EvaConfig {
             rotary_reference_cells: None,
             stem: Stem::Patch,
             initial_positions: InitialPositions::Random,
+            storage: Storage::F32,
         }
     }
 }
@@ -114,7 +119,7 @@ impl EvaConfig {
     pub fn init(&self, device: &Device) -> Eva {
         let grid = self.pretrain_image_px / self.patch_px;
         let norm = || LayerNormConfig::new(self.width).with_epsilon(BLOCK_EPSILON).init(device);
-        Eva {
+        let encoder = Eva {
             patch_embedding: PatchEmbedding::new(self.stem, self.width, self.patch_px, device),
             class_token: Param::from_tensor(token(self.width, device)),
             positions: self.positions(grid, device),
@@ -124,7 +129,8 @@ impl EvaConfig {
             pretrain_grid: grid,
             resampling: self.resampling,
             rotary_reference_cells: self.rotary_reference_cells,
-        }
+        };
+        store(encoder, self.storage)
     }
 }
 

@@ -253,7 +253,11 @@ pub fn normalise(images: Tensor<4>, mask: Tensor<4>, pixels: PixelStatistics) ->
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use burn::module::Module;
+    use burn::tensor::{DType, Distribution};
+
     use super::*;
+    use crate::model::storage::{Storage, store_matrices};
     use crate::model::testing::tiny_config;
 
     #[test]
@@ -274,6 +278,33 @@ mod tests {
         let resized = config.init(&device);
         let features = resized.forward(images, Tensor::ones([2, 16, 16], &device));
         assert_eq!(features.fused.dims(), [2, 22, 6, 6]);
+    }
+
+    #[test]
+    fn encoders_in_half_precision_see_what_the_wide_ones_of_their_numbers_see() {
+        let device = Device::flex();
+        let wide = VisionConfig { fusion: FusionGrid::Largest, ..tiny_config().vision };
+        let (eva, sam) = (wide.eva.clone(), wide.sam.clone());
+        let in_storage = |storage| VisionConfig {
+            eva: eva.clone().map(|eva| EvaConfig { storage, ..eva }),
+            sam: sam.clone().map(|sam| SamConfig { storage, ..sam }),
+            ..wide.clone()
+        };
+        let record = wide.init(&device).into_record();
+        let images = Tensor::random([1, 3, 16, 16], Distribution::Uniform(0.0, 255.0), &device);
+        let seen = |vision: &Vision| {
+            vision.forward(images.clone(), Tensor::ones([1, 16, 16], &device)).fused
+        };
+        let off = |a: Tensor<4>, b: Tensor<4>| (a - b).abs().max().into_scalar::<f32>();
+        let expected = seen(&wide.init(&device).load_record(record.clone()));
+        for storage in [Storage::Bf16, Storage::F16] {
+            // What is loaded becomes narrow, too.
+            let narrow = in_storage(storage).init(&device).load_record(record.clone());
+            let rounded = store_matrices(narrow.clone(), DType::F32);
+            assert!(off(seen(&narrow), seen(&rounded)) < 1e-5);
+            let error = off(seen(&rounded), expected.clone());
+            assert!(error > 0.0 && error < 0.1, "rounded by {error}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::{Resampling, Stem, stem_problem};
 use crate::model::ConfigProblem;
 use crate::model::activation::Activation;
 use crate::model::mixed_precision::linear;
+use crate::model::storage::{Storage, store};
 
 /// Epsilon of every norm.
 const EPSILON: f64 = 1e-6;
@@ -57,6 +58,9 @@ pub struct SamConfig {
     pub initial_positions: InitialPositions,
     /// Standard deviation of initial kernels; SAM's 0.02 belongs to its width.
     pub initial_deviation: f64,
+    /// What matrices are kept in where the encoder is frozen: half of 32 bits is half of the memory. They
+    /// are widened, layer by layer, where they are read, and everything is computed in 32 bits.
+    pub storage: Storage,
 }
 
 impl Default for SamConfig {
@@ -78,6 +82,7 @@ impl Default for SamConfig {
             stem: Stem::Patch,
             initial_positions: InitialPositions::Random,
             initial_deviation: 0.02,
+            storage: Storage::F32,
         }
     }
 }
@@ -124,13 +129,14 @@ impl SamConfig {
     pub fn init(&self, device: &Device) -> Sam {
         let grid = self.pretrain_image_px / self.patch_px;
         let positions = self.initial_positions.table(self.width, grid, device);
-        Sam {
+        let encoder = Sam {
             patch_embedding: PatchEmbedding::new(self.stem, self.width, self.patch_px, device),
             positions: Param::from_tensor(positions),
             blocks: (0..self.depth).map(|index| Block::new(self, index, device)).collect(),
             neck: Neck::new(self.width, self.output_channels, device),
             resampling: self.resampling,
-        }
+        };
+        store(encoder, self.storage)
     }
 }
 

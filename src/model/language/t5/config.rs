@@ -1,11 +1,11 @@
 //! Sizes and settings of T5.
 
-use burn::tensor::DType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ConfigProblem;
 use crate::model::language::lora::LoraConfig;
+use crate::model::storage::Storage;
 
 /// A published size of T5 1.1 and Flan-T5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -22,30 +22,6 @@ pub enum T5Size {
     Xl,
     /// 11 billion.
     Xxl,
-}
-
-/// What the matrices of T5 are kept in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Storage {
-    /// 32 bits.
-    #[default]
-    F32,
-    /// 16 bits with the range of `f32` and 3 digits: what Flan-T5 was trained in.
-    Bf16,
-    /// 16 bits with 4 digits, up to 65504.
-    F16,
-}
-
-impl Storage {
-    /// As Burn calls it.
-    pub fn dtype(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::Bf16 => DType::BF16,
-            Self::F16 => DType::F16,
-        }
-    }
 }
 
 /// The numbers that differ between sizes.

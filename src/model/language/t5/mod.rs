@@ -14,7 +14,6 @@
 //! | `relative_positions` | the bias of a distance |
 //! | [`state`] | what is remembered, and what is seen of it |
 //! | `dropout` | T5's dropout |
-//! | `storage` | matrices in half precision |
 //!
 //! Letters: `R` rows, `Q` visual tokens, `C` context tokens, `S = Q + C` prefix, `L` text tokens,
 //! `T` text tokens up to now, `D` width, `V` vocabulary.
@@ -25,7 +24,6 @@ mod dropout;
 mod layer;
 mod relative_positions;
 pub mod state;
-mod storage;
 
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Embedding, EmbeddingConfig, Linear, RmsNorm};
@@ -36,14 +34,14 @@ use super::lora::train_adapters_only;
 use super::visual_projection::VisualProjection;
 use crate::model::dense::dense_without_bias;
 use crate::model::matrix_product::{apply, product};
+use crate::model::storage::store;
 pub use config::T5Config;
-use config::{Masking, Storage, Trained};
+use config::{Masking, Trained};
 use dropout::LengthDropout;
 use layer::{DecoderLayer, EncoderLayer, norm};
 use relative_positions::RelativePositions;
 pub use state::T5State;
 use state::{After, Prefix, encoder_mask};
-use storage::store_matrices;
 
 impl T5Config {
     /// A language model for visual tokens of width `visual_width`, with fresh weights.
@@ -76,10 +74,7 @@ impl T5Config {
             Trained::Lora => train_adapters_only(t5),
             Trained::All => t5,
         };
-        match self.storage {
-            Storage::F32 => t5,
-            narrow => store_matrices(t5, narrow.dtype()),
-        }
+        store(t5, self.storage)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::model::language::beam::{BeamConfig, beam_search, beam_search_by};
 use crate::model::language::decoding::{Decoding, greedy, write};
 use crate::model::language::lora::LoraConfig;
 use crate::model::language::{LanguageInput, LanguageModel};
+use crate::model::storage::{Storage, store_matrices};
 
 const VISUAL_WIDTH: usize = 6;
 const END: i64 = 1;
