@@ -1,8 +1,8 @@
 //! The same training on a GPU as on the processor. Where there is no GPU, Mesa's software driver
 //! (`apt install mesa-vulkan-drivers`) does; where there is neither, the test says so and ends.
 //!
-//! Each device draws its own random numbers, so that a seed gives other initial weights on each. What
-//! is compared starts from the same checkpoint, and has no dropout.
+//! Initial weights are the processor's on every device. Each draws its own numbers for dropout, so what is
+//! compared has none.
 #![cfg(feature = "wgpu")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -74,6 +74,27 @@ fn three_steps_on_wgpu_have_the_losses_of_the_cpu() {
         // A backward pass more than the loss.
         assert_close(&cpu["gradient_norm"], &wgpu["gradient_norm"], AFTER_UPDATES, "gradient_norm");
     }
+}
+
+#[test]
+fn a_seed_draws_the_same_weights_for_wgpu_as_for_the_cpu() {
+    let workshop = Workshop::new();
+    if has_no_adapter(&workshop.train("none", &["--dry-run", "--device", "wgpu"])) {
+        return;
+    }
+    let overrides = ["training.max_steps=1", "training.validation_batches=0"];
+    let arguments =
+        [set(&overrides), set(&["model.language.dropout=0"]), UNMEASURED.to_vec()].concat();
+    workshop.train("cpu", &arguments).success();
+    workshop.train("wgpu", &[&arguments[..], &["--device", "wgpu"]].concat()).success();
+    let (cpu, wgpu) = (workshop.steps("cpu"), workshop.steps_of_any_device("wgpu"));
+    assert_close(&cpu[0]["loss"], &wgpu[0]["loss"], FORWARD, "loss");
+    assert_close(
+        &cpu[0]["gradient_norm"],
+        &wgpu[0]["gradient_norm"],
+        AFTER_UPDATES,
+        "gradient_norm",
+    );
 }
 
 /// As if the run had been killed after its first step.

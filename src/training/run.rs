@@ -134,7 +134,8 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
         max_steps: mixture.num_steps(),
         checkpoint_every_steps: experiment.training.checkpoint_every_steps,
     };
-    let model = experiment.model.init(tokenizer.vocabulary(), &device);
+    let drawn_on = sources::drawing_device(experiment, &device)?;
+    let model = experiment.model.init(tokenizer.vocabulary(), &drawn_on);
     let mut model = frozen::freeze(model, &experiment.training.frozen)?;
     let frozen = match state {
         None => {
@@ -147,6 +148,7 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     if state.is_some() {
         frozen.load_all(&run, &experiment.model, &mut model)?;
     }
+    let model = if drawn_on == device { model } else { model.draw_and_move(&device) };
     let clip = experiment.optimizer.clip_gradient_norm;
     let model = TrainingModel::new(
         model,

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::experiment::schema::DataConfig;
 use crate::model::language::LanguageConfig;
+use crate::training::computation::for_training;
 use crate::weights::hub::{self, Wanted};
 
 /// Makes the `shapes` world of the experiment, if it has one and it is not there yet.
@@ -110,7 +111,27 @@ pub fn device(experiment: &Experiment) -> Result<Device> {
     if let LanguageConfig::T5(language) = &experiment.model.language {
         backend::check_keeps(&device, language.storage.dtype())?;
     }
+    let vision = &experiment.model.vision;
+    let storage =
+        [vision.eva.as_ref().map(|eva| eva.storage), vision.sam.as_ref().map(|sam| sam.storage)];
+    for storage in storage.into_iter().flatten() {
+        backend::check_keeps(&device, storage.dtype())?;
+    }
     Ok(device)
+}
+
+/// Where weights are drawn: by the processor, whatever computes with them, so that a seed means the same
+/// model on every device. `device`, seeded already, is where they go from there.
+///
+/// # Errors
+/// [`Error::Device`](crate::Error::Device) where there is no processor to be had.
+pub fn drawing_device(experiment: &Experiment, device: &Device) -> Result<Device> {
+    if backend::is_host(&device.clone().inner()) {
+        return Ok(device.clone());
+    }
+    let processor = backend::device("cpu")?;
+    processor.seed(experiment.seed);
+    Ok(for_training(processor, experiment))
 }
 
 /// The device of the experiment, seeded.

@@ -50,6 +50,12 @@ impl PixelLlm {
         }
     }
 
+    /// The same on `device`, with the weights that it has, or draws, where it is.
+    pub fn draw_and_move(self, device: &Device) -> Self {
+        self.visit(&mut Draw);
+        self.fork(device)
+    }
+
     /// The same with all parts on `device`.
     pub fn gather(self, device: &Device) -> Self {
         Self { is_placed: false, ..self.fork(device) }
