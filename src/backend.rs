@@ -5,6 +5,7 @@
 //! | `cpu` | this machine's processor (Burn's `flex`) | always |
 //! | `wgpu` | any GPU with a Vulkan, Metal or DirectX 12 driver, else a software one | feature `wgpu` |
 //! | `cuda` | NVIDIA GPUs | feature `cuda` |
+//! | `ws://host:port` | what `pixelllm worker` lends on another machine | feature `remote` |
 //!
 //! `wgpu:1` and `cuda:1` pick one of several, counted from 0. Burn opens a device on first use and
 //! panics where there is none; here a device is looked for and opened before anybody gets it, so
@@ -16,11 +17,22 @@ use crate::error::{Error, Result};
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod panics;
+#[cfg(feature = "remote")]
+mod remote;
 mod types;
 #[cfg(feature = "wgpu")]
 mod wgpu;
 
+#[cfg(feature = "remote")]
+pub use remote::Lender;
 pub use types::{check_keeps, check_multiplies};
+
+/// What the name of a device on another machine begins with.
+const REMOTE: &str = "ws://";
+
+/// An environment variable with what a lender of devices and those who use them agree on. Not in the
+/// experiment, which is copied and shown.
+pub const DEVICE_TOKEN: &str = "PIXELLLM_DEVICE_TOKEN";
 
 /// The backends there are, and whether this build has them.
 const BACKENDS: [(&str, bool); 3] =
@@ -38,6 +50,9 @@ pub const CPU_BY_DEFAULT: (&str, &str) = ("BURN_DEVICE", "flex");
 /// [`Error::Device`] where the name is unknown, this build lacks the backend, or this machine the
 /// device.
 pub fn device(name: &str) -> Result<Device> {
+    if name.starts_with(REMOTE) {
+        return remote_device(name);
+    }
     let (backend, index) = parse(name)?;
     if !compiled().contains(&backend) {
         return Err(error(
@@ -52,6 +67,21 @@ pub fn device(name: &str) -> Result<Device> {
     let device = found.get(index).cloned().ok_or_else(|| absent(name, backend, found.len()))?;
     open(name, backend, &device)?;
     Ok(device)
+}
+
+/// The device of another machine at the address `name`, connected.
+#[cfg(feature = "remote")]
+fn remote_device(name: &str) -> Result<Device> {
+    remote::connect(name)
+}
+
+/// This build reaches no other machine.
+#[cfg(not(feature = "remote"))]
+fn remote_device(name: &str) -> Result<Device> {
+    Err(error(
+        format!("device `{name}`: this build reaches no other machine"),
+        "Build it with the feature: `cargo run --release --features remote -- …`.",
+    ))
 }
 
 /// Names of the backends in this build, as [`device`] takes them.
@@ -70,6 +100,10 @@ pub fn describe(device: &Device) -> String {
                 None => format!("{backend} ({} threads)", rayon::current_num_threads()),
             };
         }
+    }
+    #[cfg(feature = "remote")]
+    if let Some(name) = remote::name(device) {
+        return name;
     }
     format!("{device:?}")
 }
@@ -208,7 +242,11 @@ fn unknown(name: &str, backend: &str) -> Error {
     let guess = nearest.map(|(_, known)| format!("Did you mean `{known}`? ")).unwrap_or_default();
     error(
         format!("unknown device `{name}`"),
-        format!("{guess}Devices are {}; `cuda:1` is the second of its kind.", quoted(&all)),
+        format!(
+            "{guess}Devices are {}; `cuda:1` is the second of its kind, `ws://host:3000` one of \
+             another machine.",
+            quoted(&all)
+        ),
     )
 }
 

@@ -26,6 +26,7 @@ mod signals;
 mod train;
 mod verify;
 mod weights;
+mod worker;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -68,6 +69,8 @@ enum Command {
     Schema(schema::Schema),
     /// Answer over HTTP, with a page to try a run on
     Serve(serve::Serve),
+    /// Lend devices of this machine to training on another (needs the feature `remote`)
+    Worker(worker::Worker),
     /// Score predictions in files: no model needed
     #[command(subcommand)]
     Score(score::Score),
@@ -134,6 +137,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Latency(latency) => latency.run(),
         Command::Schema(schema) => schema.run(),
         Command::Serve(serve) => serve.run(),
+        Command::Worker(worker) => worker.run(),
         Command::Score(score) => score.run(),
         Command::Data(data) => data.run(),
         Command::Verify(verify) => verify.run(),

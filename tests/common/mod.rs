@@ -9,7 +9,7 @@ pub(crate) mod served;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
@@ -139,20 +139,23 @@ impl Workshop {
 
     /// Begins to train.
     pub(crate) fn spawn(&self, run: &str, arguments: &[&str]) -> Child {
-        let mut command = std::process::Command::new(BINARY);
-        for key in NOT_IN_ENVIRONMENT {
-            command.env_remove(key);
-        }
-        command
-            .current_dir(self.0.path())
-            .envs(ENVIRONMENT)
+        self.command()
             .args(["train", EXPERIMENT, "--out", run])
             .args(arguments)
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap()
+    }
+
+    /// `pixelllm`, to be begun in the folder.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(BINARY);
+        for key in NOT_IN_ENVIRONMENT {
+            command.env_remove(key);
+        }
+        command.current_dir(self.0.path()).envs(ENVIRONMENT).stdin(Stdio::null());
+        command
     }
 
     /// Waits until there is a file `name`.

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{BINARY, ENVIRONMENT, NOT_IN_ENVIRONMENT, Workshop};
+use super::Workshop;
 
 /// What takes longer hangs.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -39,13 +39,9 @@ pub(crate) struct Served {
 impl Served {
     /// `pixelllm serve RUN` at a free port.
     pub(crate) fn start(workshop: &Workshop, run: &str, arguments: &[&str]) -> Self {
-        let mut command = Command::new(BINARY);
-        for key in NOT_IN_ENVIRONMENT {
-            command.env_remove(key);
-        }
-        command.current_dir(workshop.path("")).envs(ENVIRONMENT);
+        let mut command = workshop.command();
         command.args(["serve", run, "--port", "0"]).args(arguments);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.strip_prefix("http://").and_then(|rest| rest.split('/').next());
