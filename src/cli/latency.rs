@@ -149,10 +149,11 @@ fn random(experiment: &Experiment) -> Result<Predictor> {
     let device = backend::device(&experiment.device)?;
     let prompts = experiment.data.sources.iter().map(|source| source.prompt.as_str());
     // What texts are spelled with does not matter for their time.
-    let tokenizer = Tokenizer::train(prompts.chain([EXPRESSION]).cycle().take(64), 256)?;
+    let tokenizer = Tokenizer::train(prompts.chain([EXPRESSION]).cycle().take(64), 256)?
+        .with_location_tokens(experiment.data.tokenizer.location_tokens)?;
     let size = match &experiment.model.language {
         LanguageConfig::T5(language) => language.num_words.unwrap_or(T5_WORDS),
-        LanguageConfig::Git(_) => experiment.data.tokenizer.vocabulary_size,
+        LanguageConfig::Git(_) => experiment.data.tokenizer.max_ids(),
     };
     let known = tokenizer.vocabulary();
     let vocabulary = Vocabulary { size: size.max(known.size), ..known };

@@ -7,6 +7,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use super::feature_cache::{CachedFeatures, FeatureShape};
 use super::masks::HostMasks;
 use super::sample::Task;
+use super::source::AnswerForm;
 use crate::geometry::BoundingBox;
 use crate::model::loss::mask::MaskTargets;
 use crate::model::pixel_llm::RowInput;
@@ -21,6 +22,8 @@ use crate::model::vision::VisionFeatures;
 pub struct HostBatch {
     /// What the rows are for.
     pub task: Task,
+    /// How those of *locate* are answered.
+    pub answer: AnswerForm,
     /// Shape of everything below.
     pub dims: BatchDims,
     /// `[B, 3, S, S]`, RGB 0–255, zero on the padding; empty where there are features.
@@ -129,6 +132,8 @@ pub(crate) fn prompt_scope(task: Task) -> PromptScope {
 pub struct Batch {
     /// What the rows are for.
     pub task: Task,
+    /// How those of *locate* are answered.
+    pub answer: AnswerForm,
     /// What there is to see.
     pub pictures: Pictures,
     /// `[B, 2]`, un-padded width and height in pixels of the canvas.
@@ -180,6 +185,7 @@ impl HostBatch {
         let masks = self.masks.as_ref();
         Batch {
             task: self.task,
+            answer: self.answer,
             pictures,
             masks: masks.map(|masks| masks.to_device(&self.dims, padding_mask(), device)),
             sizes: tensor(self.sizes.clone(), [images, 2], device),
@@ -254,6 +260,7 @@ impl HostBatch {
         };
         Self {
             task: self.task,
+            answer: self.answer,
             dims,
             images: pixels,
             features: self.features.as_ref().map(|features| features.part(&range)),
@@ -319,6 +326,7 @@ mod tests {
         let batch = HostBatch {
             task: Task::Locate,
             dims,
+            answer: AnswerForm::Points,
             images: numbers(3),
             features: None,
             sizes: numbers(2),

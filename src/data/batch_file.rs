@@ -9,6 +9,7 @@ use super::batch::{BatchDims, HostBatch, HostFeatures};
 use super::feature_cache::FeatureShape;
 use super::masks::HostMasks;
 use super::sample::Task;
+use super::source::AnswerForm;
 use crate::error::{Error, Result};
 
 /// Key of the metadata that has what is no tensor.
@@ -19,6 +20,9 @@ const ABOUT: &str = "batch";
 #[serde(deny_unknown_fields)]
 struct About {
     task: Task,
+    /// Not in the files of older runs, all of whose answers are points.
+    #[serde(default)]
+    answer: AnswerForm,
     images: usize,
     canvas_px: usize,
     rows: usize,
@@ -70,6 +74,7 @@ pub fn to_bytes(path: &Path, batch: &HostBatch) -> Result<Vec<u8>> {
         batch.dims;
     let about = About {
         task: batch.task,
+        answer: batch.answer,
         images: b,
         canvas_px: s,
         rows: n,
@@ -180,6 +185,7 @@ fn read(bytes: &[u8]) -> Option<HostBatch> {
     let traces = file.bytes("prompt_traces")?.len() / 4;
     Some(HostBatch {
         task: about.task,
+        answer: about.answer,
         dims: BatchDims {
             images: b,
             canvas_px: s,
@@ -219,6 +225,7 @@ mod tests {
         HostBatch {
             task: Task::Locate,
             dims,
+            answer: AnswerForm::Text,
             images: (0..12).map(|value| value as f32).collect(),
             features: None,
             sizes: vec![2.0, 1.0],

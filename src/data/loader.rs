@@ -209,6 +209,7 @@ mod tests {
     use super::*;
     use crate::data::batch::BatchDims;
     use crate::data::sample::Task;
+    use crate::data::source::AnswerForm;
 
     /// A batch that only says which step it is of.
     fn batch(step: usize) -> HostBatch {
@@ -223,6 +224,7 @@ mod tests {
         HostBatch {
             task: Task::Narrate,
             dims,
+            answer: AnswerForm::Points,
             images: vec![],
             features: None,
             sizes: vec![],

@@ -13,6 +13,18 @@ use super::sample::{Row, Task};
 use super::samples::Samples;
 use crate::error::{Error, Result};
 
+/// How *locate* says where an expression is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerForm {
+    /// By the place of the expression's last word (the paper).
+    #[default]
+    Points,
+    /// In writing: the expression stands in the instruction, as `{text}`, and the language model writes
+    /// the box as four location tokens: left, top, right, bottom.
+    Text,
+}
+
 /// One set of annotations for one task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -45,6 +57,9 @@ pub struct SourceConfig {
     /// Longest instruction in tokens, end included.
     #[serde(default = "context_tokens")]
     pub max_context_tokens: usize,
+    /// How *locate* answers. Other tasks have no such choice.
+    #[serde(default)]
+    pub answer: AnswerForm,
     /// Names of this source's own splits, where they differ: `{ train = "train2017" }`. Formats that
     /// keep several splits in one file look for the same name in it.
     #[serde(default)]
@@ -91,6 +106,7 @@ impl SourceConfig {
             max_text_tokens: text_tokens(),
             prompt: String::new(),
             max_context_tokens: context_tokens(),
+            answer: AnswerForm::default(),
             splits: BTreeMap::new(),
             masks: false,
             decoding: DecodeConfig::default(),
@@ -101,6 +117,16 @@ impl SourceConfig {
     /// Whether its texts answer questions, which stand in the instruction.
     pub fn answers_questions(&self) -> bool {
         self.prompt.contains(QUESTION_PLACEHOLDER)
+    }
+
+    /// Whether its boxes are written.
+    pub fn writes_boxes(&self) -> bool {
+        self.task == Task::Locate && self.answer == AnswerForm::Text
+    }
+
+    /// Whether its texts have places, for the point head.
+    pub fn has_places(&self) -> bool {
+        !self.task.captions_regions() && !self.writes_boxes()
     }
 
     /// Whether the rows of an image share their prompt: the whole image and the same instruction.

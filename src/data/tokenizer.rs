@@ -4,6 +4,7 @@
 //! BERT's `vocab.txt`, or trained on the texts of an experiment. Special tokens are added here and not by
 //! the file's post-processor: texts are `begin w… end`, contexts `w… end`.
 
+mod location;
 mod sentencepiece;
 mod training;
 mod unigram;
@@ -15,6 +16,7 @@ use std::path::Path;
 
 use tokenizers::ModelWrapper;
 
+pub use self::location::COORDINATES;
 use crate::error::{Error, Result};
 use crate::model::language::Vocabulary;
 
@@ -37,6 +39,8 @@ pub struct Tokenizer {
     encoder: tokenizers::Tokenizer,
     vocabulary: Vocabulary,
     marking: Marking,
+    /// Ids of coordinates, the first of 0 and the last of 1; empty for none.
+    location_tokens: Range<i64>,
 }
 
 /// How pieces say where words begin.
@@ -255,11 +259,12 @@ impl Tokenizer {
             let name = inner.id_to_token(pad as u32).unwrap_or_default();
             return Err(format!("the padding {name:?} has the id {pad}, not 0"));
         }
+        let location_tokens = location::find(&inner)?;
         let mut encoder = inner.clone();
         if let ModelWrapper::Unigram(model) = inner.get_model() {
             encoder.with_model(unigram::for_texts(&inner, model)?);
         }
-        Ok(Self { inner, encoder, vocabulary, marking })
+        Ok(Self { inner, encoder, vocabulary, marking, location_tokens })
     }
 }
 

@@ -181,11 +181,21 @@ pub struct TokenizerConfig {
     pub file: Option<PathBuf>,
     /// Size of a trained vocabulary, at most.
     pub vocabulary_size: usize,
+    /// Location tokens behind the words, into so many of which a coordinate is rounded: for sources
+    /// with `answer = "text"`. 0 for none.
+    pub location_tokens: usize,
 }
 
 impl Default for TokenizerConfig {
     fn default() -> Self {
-        Self { file: None, vocabulary_size: 30_522 }
+        Self { file: None, vocabulary_size: 30_522, location_tokens: 0 }
+    }
+}
+
+impl TokenizerConfig {
+    /// Ids of a trained vocabulary and of coordinates, at most.
+    pub(crate) fn max_ids(&self) -> usize {
+        self.vocabulary_size.saturating_add(self.location_tokens)
     }
 }
 

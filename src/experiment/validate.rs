@@ -4,6 +4,7 @@ mod features;
 mod losses;
 mod masks;
 mod model;
+mod written_boxes;
 
 use std::path::{Component, Path};
 
@@ -36,6 +37,7 @@ impl Experiment {
         problems.extend(self.without_points());
         problems.extend(self.without_boxes());
         problems.extend(masks::without_masks(self));
+        problems.extend(written_boxes::validate(self));
         problems.extend(self.epochs_of_parts());
         problems.extend(features::validate(self));
         problems.extend(features::storage(self));
@@ -74,11 +76,11 @@ impl Experiment {
 
     /// Narratives and expressions are about places.
     fn without_points(&self) -> Option<ConfigProblem> {
-        let has_places = |source: &&SourceConfig| !source.task.captions_regions();
-        let source = self.data.sources.iter().find(has_places)?;
+        let source = self.data.sources.iter().find(|source| source.has_places())?;
         self.model.points.is_none().then(|| {
             let found = format!("nothing says where, but {:?} is to be learnt", source.task.name());
-            problem("model.points", found, "[model.points], or sources that describe only")
+            let allowed = "[model.points], or sources that describe or write boxes";
+            problem("model.points", found, allowed)
         })
     }
 

@@ -14,6 +14,7 @@
 //! | `describe.exact_match`, `token_f1` | [`captions`](crate::metrics::captions); `n` captions |
 //! | `describe.bleu_4`, `rouge_l`, `cider`, `meteor` | the same of captions; `n` captions |
 //! | `locate.precision_at_0.5`, `precision_at_0.75`, `mean_iou` | [`referring`](crate::metrics::referring), boxes clipped to the image; `n` expressions |
+//! | `locate.well_formed` | where boxes are written: share of the answers that are one; the others have an IoU of 0; `n` expressions |
 //! | `detect.map_exact` | [`dense_captions`](crate::metrics::dense_captions): mean average precision of boxes with exactly the annotated words, over IoUs of 0.3 to 0.7; `n` regions |
 //! | `detect.map`, `map_meteor_exact_stem` | the same with captions compared by METEOR, the second without its files |
 //! | `detect.map_boxes`, `map_boxes_at_0.5` | the same of boxes alone, whatever their captions |

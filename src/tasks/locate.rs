@@ -6,6 +6,7 @@ use super::prompt::{Prompt, ROWS_AT_ONCE, check_one_list_per_image, rows_from};
 use super::segment::CoarseMask;
 use super::timing::Stage;
 use crate::data::sample::Task;
+use crate::data::source::AnswerForm;
 use crate::error::{Error, Result};
 use crate::geometry::BoundingBox;
 use crate::model::prompt::adapter::PromptScope;
@@ -25,11 +26,15 @@ pub(super) struct Found {
     pub(super) location: Location,
     /// Where masks were looked for, and the model makes any.
     pub(super) mask: Option<CoarseMask>,
+    /// Whether the model itself chose to answer with a box: always where points answer. Where boxes are
+    /// written, one that is not was held to it (see [`written_box`](super::written_box)).
+    pub(super) is_well_formed: bool,
 }
 
 impl Predictor {
     /// The box that each expression is about, one list per image. An expression that is longer than
-    /// the run's may be is cut, and answered by the last word that is left.
+    /// the run's may be is cut, and answered by the last word that is left. A model that writes boxes is
+    /// held to location tokens, so that every answer is one.
     ///
     /// ```no_run
     /// # fn main() -> pixelllm::Result<()> {
@@ -95,7 +100,10 @@ impl Predictor {
         let most = expressions.iter().map(Vec::len).max().unwrap_or(0);
         for start in (0..most).step_by(ROWS_AT_ONCE) {
             let chunk = rows_from(expressions, start);
-            let round = self.find_at_once(images, &chunk, settings, what)?;
+            let round = match settings.answer {
+                AnswerForm::Points => self.find_at_once(images, &chunk, settings, what)?,
+                AnswerForm::Text => self.write_boxes(images, &chunk, settings)?,
+            };
             for (found, round) in found.iter_mut().zip(round) {
                 found.extend(round);
             }
@@ -151,6 +159,7 @@ impl Predictor {
             let found = expressions.iter().zip(bounds).map(|(expression, bounds)| Found {
                 location: Location::new(expression.clone(), bounds),
                 mask: masks.next(),
+                is_well_formed: true,
             });
             found.collect()
         };
@@ -165,7 +174,11 @@ impl Predictor {
     }
 
     /// One prompt per expression, or one for all where the instruction does not repeat them.
-    fn questions(&self, expressions: &[String], settings: &TaskSettings) -> Result<Vec<Prompt>> {
+    pub(super) fn questions(
+        &self,
+        expressions: &[String],
+        settings: &TaskSettings,
+    ) -> Result<Vec<Prompt>> {
         let question = |text: &str| self.prompt(BoundingBox::UNIT, text, settings);
         if settings.is_shared() {
             return Ok(vec![question("")?]);

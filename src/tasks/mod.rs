@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`predictor`] | the model with what it needs; images that it has looked at |
 //! | [`open`] | models on disk |
-//! | `narrate`, `describe`, `locate`, `segment`, [`detect`] | the tasks, in words |
+//! | `narrate`, `describe`, `locate`, `written_box`, `segment`, [`detect`] | the tasks, in words |
 //! | `pipeline`, `prompt`, `writing`, `places` | what they share, in ids and tensors; golden cases go through it, too |
 //! | [`results`], [`timing`] | answers as commands print them, and how long they took |
 //! | [`evaluation`] | answers on held-out images, scored |
@@ -26,6 +26,7 @@ pub mod streaming;
 pub(crate) mod testing;
 pub mod timing;
 mod writing;
+mod written_box;
 
 pub use detect::DetectionLimits;
 pub use open::default_model;

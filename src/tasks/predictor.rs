@@ -20,7 +20,7 @@ use burn::tensor::Device;
 use super::timing::{Recorder, Stage};
 use crate::data::batch::{padding_mask, tensor};
 use crate::data::sample::Task;
-use crate::data::source::{SourceConfig, TEXT_PLACEHOLDER};
+use crate::data::source::{AnswerForm, SourceConfig, TEXT_PLACEHOLDER};
 use crate::data::tokenizer::Tokenizer;
 use crate::data::transform::Canvas;
 use crate::error::{Error, Result};
@@ -37,6 +37,8 @@ pub struct TaskSettings {
     pub max_context_tokens: usize,
     /// Longest text in tokens, begin and end included; what is beyond is cut.
     pub max_text_tokens: usize,
+    /// How *locate* answers.
+    pub answer: AnswerForm,
 }
 
 impl From<&SourceConfig> for TaskSettings {
@@ -45,6 +47,7 @@ impl From<&SourceConfig> for TaskSettings {
             prompt: config.prompt.clone(),
             max_context_tokens: config.max_context_tokens,
             max_text_tokens: config.max_text_tokens,
+            answer: config.answer,
         }
     }
 }

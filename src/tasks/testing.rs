@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use super::predictor::{EncodedImages, Predictor};
 use crate::data::formats::{Format, Skipped};
 use crate::data::sample::{LocatedSpan, Row, Sample, Task};
-use crate::data::source::{Source, SourceConfig};
+use crate::data::source::{AnswerForm, Source, SourceConfig};
 use crate::data::tokenizer::Tokenizer;
 use crate::data::transform::Canvas;
 use crate::error::Result;
@@ -52,6 +52,7 @@ pub(super) fn source_config(task: Task) -> SourceConfig {
         max_text_tokens: 10,
         prompt: if task == Task::Locate { "where is {text}".into() } else { String::new() },
         max_context_tokens: 8,
+        answer: AnswerForm::Points,
         splits: std::collections::BTreeMap::new(),
         masks: false,
         decoding: Default::default(),
@@ -73,6 +74,16 @@ pub(super) fn predictor_on(device: &Device, dropout: f64, tasks: &[Task]) -> Res
     let (model, tokenizer) = model_on(device, dropout)?;
     let sources: Vec<_> = tasks.iter().map(|&task| source_config(task)).collect();
     Ok(Predictor::new(&model, tokenizer, &sources))
+}
+
+/// A predictor that writes boxes, with `count` location tokens.
+pub(super) fn box_writer(count: usize) -> Result<Predictor> {
+    let device = Device::flex();
+    let (_, tokenizer) = model_on(&device, 0.0)?;
+    let tokenizer = tokenizer.with_location_tokens(count)?;
+    let model = config(0.0).init(tokenizer.vocabulary(), &device);
+    let source = SourceConfig { answer: AnswerForm::Text, ..source_config(Task::Locate) };
+    Ok(Predictor::new(&model, tokenizer, &[source]))
 }
 
 /// The tasks that need no box decoder.

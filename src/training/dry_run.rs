@@ -124,7 +124,7 @@ fn from_settings(experiment: &Experiment) -> Result<(Vocabulary, Vec<SourceBatch
                 LanguageConfig::T5(language) => language.num_words,
                 LanguageConfig::Git(_) => None,
             };
-            let size = num_words.unwrap_or(data.tokenizer.vocabulary_size);
+            let size = num_words.unwrap_or(data.tokenizer.max_ids());
             // Which ids are special makes no difference to any size.
             Vocabulary { size, pad: 0, begin: 0, end: 1 }
         }

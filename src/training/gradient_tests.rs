@@ -14,6 +14,7 @@ use super::testing::{Direction, Trained, is_between};
 use super::training_model::in_model;
 use crate::data::batch::{BatchDims, HostBatch};
 use crate::data::sample::Task;
+use crate::data::source::AnswerForm;
 use crate::experiment::schema::LossConfig;
 use crate::model::language::LanguageConfig;
 use crate::model::language::t5::config::T5Config;
@@ -54,6 +55,7 @@ fn batch(task: Task, with_traces: bool) -> HostBatch {
     HostBatch {
         task,
         dims,
+        answer: AnswerForm::Points,
         images: (0..2 * 3 * SIDE * SIDE).map(pixel).collect(),
         features: None,
         sizes: [SIDE as f32, 12.0].repeat(2),

@@ -53,6 +53,7 @@ pub fn tokenizer(experiment: &Experiment, train: &[Source]) -> Result<Tokenizer>
         Some(file) => Tokenizer::from_file(hub::locate(file, Wanted::Tokenizer)?)?,
         None => trained_tokenizer(data, train)?,
     };
+    let tokenizer = tokenizer.with_location_tokens(data.tokenizer.location_tokens)?;
     check_table(experiment, tokenizer.vocabulary().size)?;
     Ok(tokenizer)
 }
@@ -74,7 +75,8 @@ fn check_table(experiment: &Experiment, num_ids: usize) -> Result<()> {
             Error::format(file, problem, help)
         }
         None => {
-            let help = format!("Set data.tokenizer.vocabulary_size to {num_words}, or {more}.");
+            let room = num_words.saturating_sub(experiment.data.tokenizer.location_tokens);
+            let help = format!("Set data.tokenizer.vocabulary_size to {room}, or {more}.");
             Error::Usage { problem, help }
         }
     })

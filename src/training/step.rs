@@ -13,6 +13,7 @@ use super::throughput::StepCost;
 pub use super::training_model::TrainingModel;
 use crate::data::batch::{Batch, HostBatch, Pictures};
 use crate::data::sample::Task;
+use crate::data::source::AnswerForm;
 use crate::model::heads::points::to_pixels;
 use crate::model::loss::mask::{MaskLossConfig, MaskLosses};
 use crate::model::loss::overlap::overlap_loss;
@@ -66,7 +67,7 @@ impl ItemLazy for StepOutput {
 
 impl TrainingModel {
     /// The losses that the task of a batch has: narratives learn text and points, descriptions text,
-    /// expressions points and, where they come with them, masks; detections boxes and the captions of those
+    /// expressions points (or, where boxes are written, text) and, where they come with them, masks; detections boxes and the captions of those
     /// that are found (`spec/losses.md` §5).
     pub fn losses(&self, batch: Batch) -> Losses {
         self.losses_of_part(batch, Shares::WHOLE)
@@ -98,7 +99,10 @@ impl TrainingModel {
         let (text, places) = match task {
             Task::Narrate => (Some(text()), places(TokenSelection::Words)),
             Task::Describe | Task::Detect => (Some(text()), None),
-            Task::Locate => (None, places(TokenSelection::LastWord)),
+            Task::Locate => match batch.answer {
+                AnswerForm::Points => (None, places(TokenSelection::LastWord)),
+                AnswerForm::Text => (Some(text()), None),
+            },
         };
         let distance = self.losses.point.distance;
         let point =

@@ -140,6 +140,7 @@ pub fn now() -> f64 {
 mod tests {
     use super::*;
     use crate::data::sample::Task;
+    use crate::data::source::AnswerForm;
     use crate::model::testing::{VOCABULARY, tiny_config};
     use crate::training::frozen;
 
@@ -156,6 +157,7 @@ mod tests {
         HostBatch {
             task: Task::Describe,
             dims,
+            answer: AnswerForm::Points,
             images: vec![],
             features: None,
             sizes: vec![],

@@ -16,8 +16,8 @@ use crate::data::batch::HostBatch;
 use crate::data::collate::{Collator, RowChoice};
 use crate::data::formats;
 use crate::data::sample::Task;
-use crate::data::source::{Source, SourceConfig};
-use crate::data::tokenizer::Tokenizer;
+use crate::data::source::{AnswerForm, Source, SourceConfig};
+use crate::data::tokenizer::{COORDINATES, Tokenizer};
 use crate::error::{Error, Result};
 use crate::geometry::BoundingBox;
 use crate::model::prompt::location::LocationConfig;
@@ -184,7 +184,13 @@ impl Seen<'_> {
                 overlay::description(canvas, &said)
             }
             Task::Locate => {
-                let bounds = places.iter().flatten().next_back().copied();
+                let bounds = match self.batch.answer {
+                    AnswerForm::Points => places.iter().flatten().next_back().copied(),
+                    // Behind begin.
+                    AnswerForm::Text => {
+                        self.tokenizer.decode_box(ids.get(1..=COORDINATES).unwrap_or_default())
+                    }
+                };
                 let bounds = bounds.unwrap_or(BoundingBox::UNIT);
                 let location = Location::new(caption, bounds);
                 overlay::location(canvas, &location, None)

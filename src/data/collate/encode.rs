@@ -10,7 +10,7 @@ use crate::data::feature_cache::CachedFeatures;
 use crate::data::image_file::open_rgb;
 use crate::data::placement::Placement;
 use crate::data::sample::{Row, Task};
-use crate::data::source::{Source, fill_prompt};
+use crate::data::source::{AnswerForm, Source, fill_prompt};
 use crate::data::tokenizer::Encoded;
 use crate::data::transform::{Canvas, canvas_side, load_canvas_with, place};
 use crate::error::{Error, Result};
@@ -126,6 +126,11 @@ impl Collator {
             false => source.config.prompt.clone(),
         };
         let mut encoded = self.encoded(source, row, &prompt)?;
+        if source.config.answer == AnswerForm::Text {
+            let region = placement.bounds(row.region.unwrap_or(BoundingBox::UNIT));
+            // Rows of which nothing is seen have been left out.
+            encoded.text = self.tokenizer.encode_box(region.unwrap_or(BoundingBox::UNIT))?;
+        }
         for place in &mut encoded.places {
             *place = place.and_then(|bounds| placement.bounds(bounds));
         }
@@ -148,7 +153,6 @@ impl Collator {
     /// A row as it is; `prompt`: the instruction, with its placeholder.
     fn encoded(&self, source: &Source, row: &Row, prompt: &str) -> Result<EncodedRow> {
         let config = &source.config;
-        let text = self.tokenizer.encode(&row.text, config.max_text_tokens)?;
         let prompt = fill_prompt(prompt, row);
         let context = if prompt.is_empty() {
             Vec::new()
@@ -157,11 +161,17 @@ impl Collator {
         };
         let whole = BoundingBox::UNIT;
         let region = row.region.unwrap_or(whole);
+        let text = match config.answer {
+            AnswerForm::Points => self.tokenizer.encode(&row.text, config.max_text_tokens)?,
+            AnswerForm::Text => self.tokenizer.encode_box(region)?,
+        };
         let places = match source.task() {
             Task::Narrate => self.alignment.align(&row.locations, &text.offsets),
             // The same place at every token: the loss selects the one that answers.
-            Task::Locate => vec![Some(region); text.ids.len()],
-            Task::Describe | Task::Detect => vec![None; text.ids.len()],
+            Task::Locate if config.answer == AnswerForm::Points => {
+                vec![Some(region); text.ids.len()]
+            }
+            Task::Locate | Task::Describe | Task::Detect => vec![None; text.ids.len()],
         };
         let prompt = if source.task().captions_regions() { region } else { whole };
         let trace = match source.task() == Task::Describe {

@@ -7,6 +7,7 @@ use super::{Collator, Pick};
 use crate::data::batch::{BatchDims, HostBatch, HostFeatures};
 use crate::data::masks::HostMasks;
 use crate::data::sample::Task;
+use crate::data::source::AnswerForm;
 use crate::geometry::BoundingBox;
 
 impl Collator {
@@ -34,6 +35,7 @@ impl Collator {
         let pad = self.tokenizer.vocabulary().pad;
         let mut batch = HostBatch {
             task: picks.first().map_or(Task::Narrate, |pick| pick.source.task()),
+            answer: picks.first().map_or(AnswerForm::Points, |pick| pick.source.config.answer),
             dims,
             images: images(items, self.canvas_px),
             features: HostFeatures::stack(items.iter().filter_map(|item| match &item.picture {

@@ -2,6 +2,7 @@
 
 use super::{below_one, masks, not_negative, number, problem};
 use crate::data::sample::Task;
+use crate::data::source::SourceConfig;
 use crate::experiment::Experiment;
 use crate::model::ConfigProblem;
 use crate::model::loss::detection::DetectionLossConfig;
@@ -44,10 +45,10 @@ fn detection(config: &DetectionLossConfig) -> Vec<ConfigProblem> {
 /// Weights of 0 everywhere, as far as a source could teach something.
 fn nothing_learnt(experiment: &Experiment) -> Option<ConfigProblem> {
     let config = &experiment.losses;
-    let has = |task: Task| experiment.data.sources.iter().any(|source| source.task == task);
+    let is_placed = |source: &SourceConfig| source.task == Task::Locate && source.has_places();
     let learns = config.text.weight > 0.0
         || config.point.weight > 0.0
-        || has(Task::Locate) && config.overlap.weight > 0.0
+        || experiment.data.sources.iter().any(is_placed) && config.overlap.weight > 0.0
         || experiment.detects() && config.detection.weight > 0.0
         || experiment.teaches_masks();
     (!learns).then(|| {

@@ -3,6 +3,7 @@
 use super::baselines::Baselines;
 use super::masks::MaskEvaluation;
 use super::{Batch, ImageAnswers, Table, TaskEvaluation};
+use crate::data::source::AnswerForm;
 use crate::error::Result;
 use crate::geometry::BoundingBox;
 use crate::metrics::referring::{ReferringScores, iou};
@@ -14,6 +15,9 @@ pub(super) struct LocateEvaluation<'a> {
     ious: Vec<f64>,
     baseline_ious: Vec<f64>,
     num_without_words: usize,
+    /// Answers that were written, and those among them that are no box.
+    num_written: usize,
+    num_malformed: usize,
     masks: MaskEvaluation<'a>,
 }
 
@@ -24,6 +28,8 @@ impl<'a> LocateEvaluation<'a> {
             ious: Vec::new(),
             baseline_ious: Vec::new(),
             num_without_words: 0,
+            num_written: 0,
+            num_malformed: 0,
             masks: MaskEvaluation::new(baselines.mask.as_ref()),
         }
     }
@@ -54,10 +60,14 @@ impl TaskEvaluation for LocateEvaluation<'_> {
             let in_pixels = |bounds: BoundingBox| bounds.scale(width, height).clip(width, height);
             for (found, row) in found.into_iter().zip(references) {
                 let region = row.region.unwrap_or(BoundingBox::UNIT);
-                let Found { mut location, mask } = found;
+                let Found { mut location, mask, is_well_formed } = found;
                 location.mask = self.masks.add(&location, mask.as_ref(), row)?;
                 let reference = in_pixels(region);
-                self.ious.push(iou(in_pixels(location.bounds), reference));
+                let overlap = iou(in_pixels(location.bounds), reference);
+                // What the model would have written is no box.
+                self.ious.push(if is_well_formed { overlap } else { 0.0 });
+                self.num_written += usize::from(batch.settings.answer == AnswerForm::Text);
+                self.num_malformed += usize::from(!is_well_formed);
                 let baseline = self.baselines.region;
                 self.baseline_ious.extend(baseline.map(|mean| iou(in_pixels(mean), reference)));
                 answers.locations.push((location, region));
@@ -74,6 +84,10 @@ impl TaskEvaluation for LocateEvaluation<'_> {
             table.note("there is no expression: every metric is left out");
             return;
         };
+        if self.num_written > 0 {
+            let share = 1.0 - self.num_malformed as f64 / self.num_written as f64;
+            table.add("well_formed", share, None, self.num_written);
+        }
         let baseline = ReferringScores::of(&self.baseline_ious);
         table.add_parts(
             &scores,

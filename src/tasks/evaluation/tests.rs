@@ -2,6 +2,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::data::source::AnswerForm;
 use crate::metrics::referring::iou;
 use crate::tasks::testing::{self, narrative, region};
 
@@ -34,12 +35,18 @@ fn sources(paths: &[PathBuf]) -> Vec<Source> {
 }
 
 fn evaluate(config: &EvaluationConfig, edit: impl Fn(&mut Vec<Source>)) -> Outcome {
+    evaluate_by(&testing::predictor().unwrap(), config, edit)
+}
+
+fn evaluate_by(
+    predictor: &Predictor,
+    config: &EvaluationConfig,
+    edit: impl Fn(&mut Vec<Source>),
+) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let mut sources = sources(&write_images(folder.path()));
     edit(&mut sources);
-    let predictor = testing::predictor().unwrap();
-    let evaluator =
-        Evaluator { predictor: &predictor, alignment: Alignment::Offsets, config, meteor: None };
+    let evaluator = Evaluator { predictor, alignment: Alignment::Offsets, config, meteor: None };
     let train = sources.clone();
     evaluator.evaluate(&[("test".into(), sources)], &train, &|_| ()).unwrap()
 }
@@ -127,6 +134,34 @@ fn every_answer_is_scored_once_and_kept() {
 }
 
 /// Scores of *detect* of a model with random weights; the source says what there is.
+#[test]
+fn written_answers_that_are_no_box_count_as_none() {
+    // The share of boxes among the answers, the mean IoU that is scored, and that of the boxes that were told.
+    let scored = |tokens: usize| {
+        let writer = testing::box_writer(tokens).unwrap();
+        let outcome = evaluate_by(&writer, &EvaluationConfig::default(), |sources| {
+            sources.retain(|source| source.task() == Task::Locate);
+            sources[0].config.answer = AnswerForm::Text;
+        });
+        let share = score(&outcome, "locate", "well_formed");
+        assert_eq!((share.n, share.baseline), (3, None));
+        let pixels = |bounds: BoundingBox, [width, height]: [f32; 2]| bounds.scale(width, height);
+        let told =
+            outcome.answers.iter().zip([[16.0, 16.0], [16.0, 8.0]]).flat_map(|(image, size)| {
+                let locations = image.locations.iter();
+                locations.map(move |(l, truth)| iou(pixels(l.bounds, size), pixels(*truth, size)))
+            });
+        let told: Vec<f64> = told.collect();
+        let mean_iou = score(&outcome, "locate", "mean_iou").value;
+        (share.value, mean_iou, told.iter().sum::<f64>() / told.len() as f64)
+    };
+    // With two location tokens, a random model would write words; with very many, boxes.
+    let (_, none, _) = (0..20).map(|_| scored(2)).find(|one| one.0 == 0.0).unwrap();
+    assert_eq!(none, 0.0);
+    let (_, mean_iou, told) = (0..50).map(|_| scored(2000)).find(|one| one.0 == 1.0).unwrap();
+    close(mean_iou, told);
+}
+
 fn detect(rows: fn(&[PathBuf]) -> Source) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let source = rows(&write_images(folder.path()));

@@ -9,6 +9,7 @@ use rand::Rng;
 use super::*;
 use crate::data::batch::{BatchDims, HostBatch};
 use crate::data::sample::Task;
+use crate::data::source::AnswerForm;
 use crate::experiment::schema::LossConfig;
 use crate::model::heads::boxes::BoxDecoderConfig;
 use crate::model::pixel_llm::PixelLlmConfig;
@@ -42,6 +43,7 @@ fn batch(boxes: &[&[[f32; 4]]]) -> HostBatch {
     let mut batch = HostBatch {
         task: Task::Detect,
         dims,
+        answer: AnswerForm::Points,
         images: (0..boxes.len() * 3 * SIDE * SIDE).map(pixel).collect(),
         features: None,
         sizes: vec![SIDE as f32; 2 * boxes.len()],

@@ -6,6 +6,7 @@ use burn::tensor::DType;
 use super::*;
 use crate::data::batch::BatchDims;
 use crate::data::sample::Task;
+use crate::data::source::AnswerForm;
 use crate::experiment::schema::LossConfig;
 use crate::model::pixel_llm::PixelLlm;
 use crate::model::pixel_llm::placement::Placement;
@@ -31,6 +32,7 @@ fn batch(task: Task, texts: [[i64; 5]; 3]) -> HostBatch {
     HostBatch {
         task,
         dims,
+        answer: AnswerForm::Points,
         images: (0..3 * 3 * SIDE * SIDE).map(|i| (i * i * 7 % 256) as f32).collect(),
         features: None,
         sizes: vec![SIDE as f32; 6],

@@ -9,6 +9,7 @@ use super::*;
 use crate::data::batch::{BatchDims, HostBatch};
 use crate::data::masks::HostMasks;
 use crate::data::sample::Task;
+use crate::data::source::AnswerForm;
 use crate::experiment::schema::LossConfig;
 use crate::model::language::Vocabulary;
 use crate::model::pixel_llm::PixelLlmConfig;
@@ -52,6 +53,7 @@ fn batch() -> HostBatch {
     HostBatch {
         task: Task::Locate,
         dims,
+        answer: AnswerForm::Points,
         images: (0..3 * 64).map(|i| (i * 7 % 256) as f32).collect(),
         features: None,
         sizes: vec![8.0, 6.0],
