@@ -5,7 +5,7 @@
 //! table with a row for each cell, and the 4 × 4 cells around the samples of a bin (with two samples per
 //! axis) are fetched one after the other for all bins, weighed and summed up. So the work and the memory
 //! depend on the boxes alone: with the paper's numbers (256 boxes of 7 × 7 bins and 256 channels) 13 MB per
-//! image for the sum, as much each for what is fetched and for what is weighed, and 13 million multiply-adds
+//! image for the sum, as much each for what is fetched and for what is weighed, and 3 million multiply-adds
 //! for each of the 16. Matrix products as in [`super::roi_align::by_products`] would have to be over whole
 //! maps, as groups of boxes cannot be made on the device: of the finest map of 54 × 54 cells alone, the rows
 //! under all boxes are 99 MB per image, and 1.3 billion multiply-adds; with one of 128 × 128 cells, 235 MB and

@@ -145,8 +145,9 @@ impl BoxDecoder {
     /// `detections.count`, of which those with a score of 0 or below are none.
     ///
     /// On a GPU, values are read once for the whole batch, at the end ([`Self::detect_on_device`]). What
-    /// cannot be decided there is decided on the host, as always on the processor, whose memory is the
-    /// host's and where reading costs nothing ([`Self::detect_on_host`]).
+    /// cannot be decided there, and there only, is decided on the host with two reads more
+    /// ([`Self::detect_on_host`]). That is also the way on the processor, whose memory is the host's, so that
+    /// no read waits for a device.
     ///
     /// # Shapes
     /// - `map`: `[B, D, H, W]`, the image encoder's
