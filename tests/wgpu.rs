@@ -10,6 +10,14 @@ mod common;
 
 use std::time::Instant;
 
+use burn::module::Module;
+use burn::tensor::{Distribution, Tensor};
+use pixelllm::backend;
+use pixelllm::model::heads::boxes::head::HeadConfig;
+use pixelllm::model::heads::boxes::proposals::ProposalConfig;
+use pixelllm::model::heads::boxes::pyramid::PyramidConfig;
+use pixelllm::model::heads::boxes::roi_head::RoiHeadConfig;
+use pixelllm::model::heads::boxes::{BoxDecoderConfig, DetectionConfig};
 use serde_json::Value;
 
 use common::{Answer, MEMORY, UNMEASURED, Workshop, set};
@@ -196,6 +204,48 @@ fn parts_on_wgpu_train_as_on_the_processor_alone() {
                 AFTER_UPDATES,
                 "gradient_norm",
             );
+        }
+    }
+}
+
+/// Boxes that are found on wgpu with one read at the end are those that the host decides on from the same
+/// first look, in the same order, and their scores are those of the processor.
+#[test]
+fn boxes_are_found_on_wgpu_without_asking_it_before_the_end() {
+    let wgpu = match backend::device("wgpu") {
+        Ok(wgpu) => wgpu,
+        Err(error) if error.to_string().contains("no graphics adapter was found") => {
+            println!("SKIPPED: {error}");
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let cpu = backend::device("cpu").unwrap();
+    backend::seed(&cpu, 5);
+    let config = BoxDecoderConfig {
+        pyramid: PyramidConfig { inner_width: 8, channels: 8, ..PyramidConfig::default() },
+        head: HeadConfig { channels: 8, layers: 1, groups: 2 },
+        proposals: ProposalConfig { candidates: 200, kept: 40, ..ProposalConfig::default() },
+        roi: RoiHeadConfig { widths: vec![12], ..RoiHeadConfig::default() },
+        detections: DetectionConfig { count: 20, score_threshold: 0.01, ..Default::default() },
+        ..BoxDecoderConfig::default()
+    };
+    let decoder = config.init(5, 128, &cpu);
+    let map = Tensor::<4>::random([2, 5, 8, 8], Distribution::Normal(0.0, 1.0), &cpu);
+    let of_cpu = decoder.detect(map.clone()).concat();
+    let decoder = decoder.to_device(&wgpu);
+    let look = decoder.first_look(map.to_device(&wgpu));
+    let found = decoder.detect_on_device(&look).unwrap().concat();
+    let expected = decoder.detect_on_host(&look).concat();
+    assert_eq!((found.len(), expected.len(), of_cpu.len()), (40, 40, 40));
+    assert!(found.iter().any(|one| one.score > 0.01));
+    for ((found, expected), of_cpu) in found.iter().zip(&expected).zip(&of_cpu) {
+        println!("{found:?}\n{expected:?}\n{of_cpu:?}");
+        assert!((found.score - expected.score).abs() < 1e-5);
+        assert!((found.score - of_cpu.score).abs() < 1e-4);
+        let edges = found.bounding_box.to_array().into_iter();
+        for (found, expected) in edges.zip(expected.bounding_box.to_array()) {
+            assert!((found - expected).abs() < 1e-2);
         }
     }
 }

@@ -35,9 +35,8 @@ impl Predictor {
     /// nothing is found. The run's own settings say which boxes overlap too much and which score is too
     /// low (`model.boxes.detections`); `limits` leaves out more.
     ///
-    /// Boxes are found for all images together. That reads from the device twice, whatever the number of
-    /// images: once between the two stages, as suppression is done on the host, and once for what the
-    /// second says.
+    /// Boxes are found for all images together. On a GPU, that reads from the device once, whatever the
+    /// number of images ([`detect`](crate::model::heads::boxes::BoxDecoder::detect) says when it is more).
     ///
     /// ```no_run
     /// # fn main() -> pixelllm::Result<()> {

@@ -142,23 +142,15 @@ const PARTS: [Component; 3] = [
 pub(super) fn whole(vectors: &Vectors, device: &Device) -> Result<Vec<Produced>> {
     let settings: DecoderSettings = vectors.config()?;
     let config = settings.config(vectors)?;
-    let canvas = canvas_px(vectors, device)?;
-    let map = |device: &Device| -> Result<Tensor<4>> {
-        Ok(vectors.input::<4>("image_embeddings", device)?.permute([0, 3, 1, 2]))
-    };
-    let channels = map(device)?.dims()[1];
-    let mut decoder = config.init(channels, canvas, device);
-    vectors.load_parts(&mut decoder, &PARTS.map(|part| (part.map, part.theirs, part.ours)))?;
-    let mut produced = inference(&decoder, &config, map(device)?, device);
+    let (decoder, map) = decoder(vectors, &config, device)?;
+    let mut produced = inference(&decoder, &config, map, device);
 
     let annotated = boxes_by_image(vectors.input("gt_boxes", device)?);
     settings.require_no_draw(vectors, annotated.first().map_or(0, Vec::len))?;
-    let training = device.clone().autodiff();
-    let mut decoder = config.init(channels, canvas, &training);
-    vectors.load_parts(&mut decoder, &PARTS.map(|part| (part.map, part.theirs, part.ours)))?;
+    let (decoder, map) = self::decoder(vectors, &config, &device.clone().autodiff())?;
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let losses = settings.losses();
-    let step = decoder.forward_train(map(&training)?, &annotated, &losses.focal, &mut rng);
+    let step = decoder.forward_train(map, &annotated, &losses.focal, &mut rng);
     let loss = step.losses.total(&losses);
     produced.push(Produced::float("train.det_loss", loss.clone(), Tolerance::LOSS));
     produced.extend(training_outputs("train.", &step, device));
@@ -168,6 +160,18 @@ pub(super) fn whole(vectors: &Vectors, device: &Device) -> Result<Vec<Produced>>
     let norms = Tensor::<1>::from_data(norms.as_slice(), device);
     produced.push(Produced::float("train.grad_norms", norms, Tolerance::GRADIENT_NORM));
     Ok(produced)
+}
+
+/// The decoder of the file and the image encoder's map that it is given, `[B, D, H, W]`.
+fn decoder(
+    vectors: &Vectors,
+    config: &BoxDecoderConfig,
+    device: &Device,
+) -> Result<(BoxDecoder, Tensor<4>)> {
+    let map = vectors.input::<4>("image_embeddings", device)?.permute([0, 3, 1, 2]);
+    let mut decoder = config.init(map.dims()[1], canvas_px(vectors, device)?, device);
+    vectors.load_parts(&mut decoder, &PARTS.map(|part| (part.map, part.theirs, part.ours)))?;
+    Ok((decoder, map))
 }
 
 /// The side of the canvas, which is square and the same for all images.
@@ -293,4 +297,33 @@ pub(super) fn training_outputs(prefix: &str, step: &Training, device: &Device) -
         number("stage0_num_valid_proposals", per_image(num_valid)),
     ]);
     produced
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::verify::compare::{self, Verdict};
+
+    /// On a GPU, that is how detections are found; here the processor goes the same way.
+    #[test]
+    fn without_a_read_before_the_end_the_detections_are_the_reference_s() {
+        let device = Device::flex();
+        let file = "tests/golden/vectors/centernet2_full.safetensors";
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let vectors = Vectors::open(&path).unwrap().unwrap();
+        let config = vectors.config::<DecoderSettings>().unwrap().config(&vectors).unwrap();
+        let (decoder, map) = decoder(&vectors, &config, &device).unwrap();
+        let found = decoder.detect_on_device(&decoder.first_look(map)).unwrap();
+        let outputs = detection_outputs("infer", &found, &device);
+        let names: Vec<String> = outputs.iter().map(|output| output.name.clone()).collect();
+        let compared = compare::all(&vectors, outputs);
+        let of_detections = compared.iter().filter(|one| names.contains(&one.output));
+        assert_eq!(of_detections.clone().count(), 4);
+        for one in of_detections {
+            assert_eq!(one.verdict, Verdict::Passed, "{}", one.output);
+        }
+    }
 }

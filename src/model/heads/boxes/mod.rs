@@ -9,12 +9,18 @@
 //! | [`proposals`], [`nms`] | the surest boxes, without those that say the same |
 //! | [`roi_align`], `roi_groups` | the features under a box, and boxes that are looked at together |
 //! | `host_roi_align` | the same features on the processor, without gradients |
+//! | `device_detection` | all of it on a GPU that is not asked before the end; `device_candidates`, `device_nms`, `device_roi_align` and `device_rows` are its parts |
 //! | [`roi_head`] | the second look at a box |
 //! | [`rescoring`] | boxes ranked with their captions |
 //! | [`box_coding`], [`matching`] | corrections of boxes; which annotated box a box stands for |
 
 pub mod box_coding;
 mod convolution;
+mod device_candidates;
+mod device_detection;
+mod device_nms;
+mod device_roi_align;
+mod device_rows;
 pub mod head;
 mod host_roi_align;
 pub mod matching;
@@ -35,9 +41,10 @@ use burn::tensor::{Tensor, activation};
 pub use settings::{BoxDecoderConfig, DetectionConfig, Strides};
 pub use training::{CaptionRow, DetectionLosses, Training, target_tensors};
 
+use crate::backend;
 use crate::geometry::BoundingBox;
 use head::{Head, LevelOutput, flatten};
-use nms::{Detection, Selection};
+use nms::Detection;
 use proposals::Proposal;
 use pyramid::Pyramid;
 use roi_align::{Region, assign, roi_align};
@@ -137,52 +144,78 @@ impl BoxDecoder {
     /// The boxes of every image, in pixels of the canvas, by falling score; always
     /// `detections.count`, of which those with a score of 0 or below are none.
     ///
-    /// Values leave the device twice: after the first stage and after the second. Which boxes are
-    /// suppressed, and where the second looks, is decided on the host in between; one read would need all
-    /// `candidates` to go through the second stage (about four times the work with the paper's numbers) and
-    /// RoIAlign's weights to be formed on the device, without groups of boxes.
+    /// On a GPU, values are read once for the whole batch, at the end ([`Self::detect_on_device`]). What
+    /// cannot be decided there, and there only, is decided on the host with two reads more
+    /// ([`Self::detect_on_host`]). That is also the way on the processor, whose memory is the host's, so that
+    /// no read waits for a device.
     ///
     /// # Shapes
     /// - `map`: `[B, D, H, W]`, the image encoder's
     pub fn detect(&self, map: Tensor<4>) -> Vec<Vec<Detection>> {
         let look = self.first_look(map);
+        let on_device = reading_costs(&look).then(|| self.detect_on_device(&look)).flatten();
+        on_device.unwrap_or_else(|| self.detect_on_host(&look))
+    }
+
+    /// [`Self::detect`] with suppression, and where the second stage looks, decided on the host.
+    ///
+    /// Values leave the device twice for a batch: after the first stage, and after the second.
+    pub fn detect_on_host(&self, look: &FirstLook) -> Vec<Vec<Detection>> {
         let settings = self.config.proposals;
-        let proposals = self.proposals(&look, settings.candidates, settings.kept);
+        let proposals = self.proposals(look, settings.candidates, settings.kept);
         let boxes = self.on_canvas(&proposals);
-        let (logits, deltas) = self.second_look(&look, &boxes);
+        let (logits, deltas) = self.second_look(look, &boxes);
         let [_, rows, _] = logits.dims();
-        let object = activation::softmax(logits, 2).narrow(2, 1, 1);
         // One read for all.
-        let values: Vec<f32> = Tensor::cat(vec![object, deltas], 2).into_data().iter().collect();
+        let values = Tensor::cat(vec![object_probability(logits), deltas], 2).into_data();
+        let values: Vec<f32> = values.iter().collect();
         let values: Vec<&[f32]> = values.chunks_exact(5).collect();
-        let selection = self.config.selection();
         let of_image =
             |(image, (proposals, boxes)): (usize, (&Vec<Proposal>, &Vec<BoundingBox>))| {
                 let values = &values[image * rows..(image + 1) * rows];
-                self.refine(proposals, boxes, values, selection)
+                let judge = |((proposal, &bounding_box), values): ((&Proposal, _), &&[f32])| {
+                    let [object, dx, dy, dw, dh] = [0, 1, 2, 3, 4].map(|index| values[index]);
+                    let proposal = Proposal { bounding_box, ..*proposal };
+                    Judged { proposal, object, deltas: [dx, dy, dw, dh] }
+                };
+                let judged = proposals.iter().zip(boxes).zip(values).map(judge);
+                self.refine(&judged.collect::<Vec<_>>())
             };
         proposals.iter().zip(&boxes).enumerate().map(of_image).collect()
     }
 
-    /// Detections of one image from what the second stage says of its proposals: the probability of an
-    /// object and four corrections each.
-    fn refine(
-        &self,
-        proposals: &[Proposal],
-        boxes: &[BoundingBox],
-        values: &[&[f32]],
-        selection: Selection,
-    ) -> Vec<Detection> {
+    /// Detections of one image.
+    fn refine(&self, judged: &[Judged]) -> Vec<Detection> {
         let coding = self.config.roi.coding;
-        let refined = boxes.iter().zip(values).map(|(&anchor, values)| {
-            self.clip(coding.decode([values[1], values[2], values[3], values[4]], anchor))
-        });
-        let scores = proposals.iter().zip(values).map(|(proposal, values)| {
-            let score = (values[0] * proposal.score).sqrt();
+        let refined = judged
+            .iter()
+            .map(|one| self.clip(coding.decode(one.deltas, one.proposal.bounding_box)));
+        let scores = judged.iter().map(|one| {
+            let score = (one.object * one.proposal.score).sqrt();
             vec![1.0 - score, score]
         });
+        let selection = self.config.selection();
         selection.select(&refined.collect::<Vec<_>>(), &scores.collect::<Vec<_>>())
     }
+}
+
+/// A proposal, on the canvas, and what the second stage says of it.
+struct Judged {
+    proposal: Proposal,
+    /// How likely it holds an object.
+    object: f32,
+    /// Four corrections.
+    deltas: [f32; 4],
+}
+
+/// The probability of an object, `[B, N, 1]`, from logits of background and object `[B, N, 2]`.
+fn object_probability(logits: Tensor<3>) -> Tensor<3> {
+    activation::softmax(logits, 2).narrow(2, 1, 1)
+}
+
+/// Whether the host must wait for the device where it reads values from it.
+fn reading_costs(look: &FirstLook) -> bool {
+    look.maps.first().is_some_and(|map| !backend::is_host(&map.device().inner()))
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 //! the samples of a bin are one small matrix for rows and one for columns: two matrix products, and
 //! gradients reach the features through them. Boxes are given on the host and have no gradient.
 //!
-//! On the processor and without gradients, the samples are summed up one by one ([`host_roi_align`]).
+//! On the processor and without gradients, the samples are summed up one by one ([`host_roi_align`]). Where the
+//! boxes are on a GPU and are not to be read back, they are, too (`device_roi_align`).
 //!
 //! A box needs few cells of a large map. `roi_groups` therefore puts boxes that lie close
 //! together into groups, and the products of a group are over the cells around it alone.
@@ -49,12 +50,16 @@ pub struct Region {
 /// level `l` has cells of nominally `2^l` pixels.
 pub fn assign(bounding_box: BoundingBox, strides: &[f32], first_level: usize) -> Region {
     let area = bounding_box.width() * bounding_box.height();
-    let level = (REFERENCE_LEVEL + (area.sqrt() / REFERENCE_PX + 1e-8).log2()).floor();
-    let last = strides.len().saturating_sub(1);
-    // A level below the first is the first; not a number (an inverted box) is the first, too.
-    let map = ((level - first_level as f32).max(0.0) as usize).min(last);
+    let map = map_for(area, strides.len(), first_level);
     let scale = 1.0 / strides[map];
     Region { map, bounding_box: bounding_box.scale(scale, scale) }
+}
+
+/// The index of the map, of `num_maps`, that shows a box of an `area` in pixels best.
+pub(super) fn map_for(area: f32, num_maps: usize, first_level: usize) -> usize {
+    let level = (REFERENCE_LEVEL + (area.sqrt() / REFERENCE_PX + 1e-8).log2()).floor();
+    // A level below the first is the first; not a number (an inverted box) is the first, too.
+    ((level - first_level as f32).max(0.0) as usize).min(num_maps.saturating_sub(1))
 }
 
 /// Features under regions; beyond a map there are zeros.

@@ -71,6 +71,9 @@ impl BoxDecoder {
     /// rows, are none. Give boxes of zeros for an image whose boxes are not to be learnt. Which boxes
     /// the second stage learns from is drawn from `rng`. `focal` is how the heatmap's loss weighs places.
     ///
+    /// Values leave the device once for a batch, after the first stage, on every device: the boxes that the
+    /// second stage learns from are drawn on the host. The losses stay where they are.
+    ///
     /// # Shapes
     /// - `map`: `[B, D, H, W]`, the image encoder's
     pub fn forward_train(
