@@ -79,7 +79,7 @@ impl Experiment {
         let source = self.data.sources.iter().find(|source| source.has_places())?;
         self.model.points.is_none().then(|| {
             let found = format!("nothing says where, but {:?} is to be learnt", source.task.name());
-            let allowed = "[model.points], or sources that describe or write boxes";
+            let allowed = "[model.points], or sources that describe only or write boxes";
             problem("model.points", found, allowed)
         })
     }
