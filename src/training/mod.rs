@@ -1,5 +1,6 @@
 //! Floor 4: burn-train's learner, fed by an experiment.
 
+mod breakdown;
 pub mod checkpoint;
 pub mod checkpoint_state;
 pub mod computation;

@@ -14,6 +14,7 @@ use burn::train::{
     Interrupter, Learner, LearningResult, SupervisedTraining, TrainingError, TrainingStrategy,
 };
 
+use super::breakdown;
 use super::checkpoint::{Checkpoints, ModelPart, SaveAll};
 use super::checkpoint_state::{self, CheckpointState};
 use super::computation::{Computation, for_training};
@@ -176,7 +177,7 @@ pub fn train(experiment: &Experiment, options: &RunOptions) -> Result<Outcome> {
     let main = device.clone().inner();
     let launch =
         Launch { experiment, options, run: &run, state, span, device, evidence, journal: &journal };
-    let result = launch.run(model, batches)?;
+    let result = breakdown::contained(|| launch.run(model, batches))??;
 
     let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(error) = journal.failure.take() {
