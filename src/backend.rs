@@ -334,7 +334,11 @@ mod tests {
         assert_eq!(problem, "unknown device `cude:1`");
         assert!(help.starts_with("Did you mean `cuda`? "), "{help}");
         let (_, help) = refused("tensor-processor");
-        assert_eq!(help, "Devices are `cpu`, `wgpu`, `cuda`; `cuda:1` is the second of its kind.");
+        assert_eq!(
+            help,
+            "Devices are `cpu`, `wgpu`, `cuda`; `cuda:1` is the second of its kind, `ws://host:3000` one \
+             of another machine."
+        );
         assert_eq!(refused("").0, "unknown device ``");
     }
 
