@@ -27,8 +27,9 @@ use pixelllm::data::tokenizer::Tokenizer;
 use pixelllm::model::language::beam::BeamConfig;
 use pixelllm::model::language::decoding::{Decoding, most_probable, write, write_by};
 use pixelllm::model::language::lora::LoraConfig;
-use pixelllm::model::language::t5::config::{Storage, T5Config, T5Size, Trained};
+use pixelllm::model::language::t5::config::{T5Config, T5Size, Trained};
 use pixelllm::model::language::{LanguageInput, LanguageModel, LanguageState, Vocabulary};
+use pixelllm::model::storage::Storage;
 
 use peer::Failure;
 

@@ -100,7 +100,8 @@ fn a_lender_that_is_not_there_or_goes_away_is_a_clear_end() {
     let worker = Worker::start(&workshop, None);
     let name = worker.name.clone();
     let devices = format!("training.devices=[\"cpu\",\"{name}\"]");
-    let long = set(&[&devices, "training.max_steps=100000", "training.checkpoint_every_steps=3"]);
+    let steps = set(&["training.max_steps=200", "training.checkpoint_every_steps=3"]);
+    let long = [&set(&[&devices])[..], &steps, &UNMEASURED].concat();
     let child = workshop.begin("run", &long, 4);
     drop(worker);
     // Burn panics where a read fails; what is left of it is an error.
@@ -109,7 +110,6 @@ fn a_lender_that_is_not_there_or_goes_away_is_a_clear_end() {
     assert_eq!(end.status.code(), Some(1), "{said}");
     assert!(said.contains("training broke off") && said.contains("--resume"), "{said}");
     // The last checkpoint is whole, and another device goes on from it.
-    let overrides = set(&["training.max_steps=6", "training.checkpoint_every_steps=3"]);
-    workshop.train("run", &[&overrides[..], &UNMEASURED, &["--resume"]].concat()).success();
+    workshop.train("run", &[&steps[..], &UNMEASURED, &["--resume"]].concat()).success();
     workshop.train("none", &set(&[&devices])).failure(2, &[&name, "pixelllm worker"]);
 }

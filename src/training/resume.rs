@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::experiment::{self, Experiment};
 
 /// Keys that change nothing of what is learnt; tables with everything in them.
-const MAY_CHANGE: [&str; 12] = [
+const MAY_CHANGE: [&str; 13] = [
     "checkpoints",
     "data.cache_features",
     "data.workers",
@@ -17,6 +17,7 @@ const MAY_CHANGE: [&str; 12] = [
     "evaluation",
     "logging",
     "decoding",
+    "training.devices",
     "training.gradient_checkpointing",
     "training.prefetch_batches",
     "training.validation_batches",

@@ -192,7 +192,7 @@ fn encoders_in_half_precision_are_frozen() {
         experiment.training.frozen = vec![path.into()];
         experiment.validate().into_iter().map(|problem| problem.key).collect::<Vec<_>>()
     };
-    assert_eq!(frozen("vision.sam"), [String::new(); 0]);
+    assert!(frozen("vision.sam").is_empty());
     assert_eq!(frozen("vision.sam.blocks"), ["model.vision.sam.storage"]);
     assert_eq!(frozen("vision.eva"), ["model.vision.sam.storage"]);
 }

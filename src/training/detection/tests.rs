@@ -195,8 +195,9 @@ fn along(model: &TrainingModel, gradients: &GradientsParams, under: &str) -> Dir
     })
 }
 
-/// Adds noise to every parameter: a new model hardly hears what it sees, and its gradients are lost in
-/// the rounding of the loss.
+/// Fills matrices with noise and adds it to all else: a new model hardly hears what it sees, and its gradients
+/// are lost in the rounding of the loss. Drawn here, they are the same each time; a new model's come from the
+/// generator of the process, from which other tests draw, too.
 struct Scattered {
     rng: ChaCha8Rng,
 }
@@ -208,7 +209,8 @@ impl ModuleMapper for Scattered {
         let count = tensor.dims().iter().product();
         let noise: Vec<f32> = (0..count).map(|_| self.rng.random_range(-0.3..0.3)).collect();
         let noise = Tensor::<D>::from_data(TensorData::new(noise, tensor.dims()), &tensor.device());
-        let tensor = (tensor + noise).detach().set_require_grad(is_learnt);
+        let tensor = if D > 1 { noise } else { tensor + noise };
+        let tensor = tensor.detach().set_require_grad(is_learnt);
         Param::from_mapped_value(id, tensor, mapper)
     }
 }

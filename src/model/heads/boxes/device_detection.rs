@@ -243,7 +243,6 @@ mod tests {
         config.proposals = ProposalConfig { candidates: 9999, kept: 2000, ..config.proposals };
         let decoder = decoder(&config);
         assert_as_on_the_host(&decoder, &decoder.first_look(map(2)));
-        let mut config = config;
         config.proposals = ProposalConfig { candidates: 3, kept: 7, ..config.proposals };
         let decoder = self::decoder(&config);
         assert_as_on_the_host(&decoder, &look(&decoder, uniform(-6.0, 4.0), uniform(0.0, 9.0)));
