@@ -23,6 +23,7 @@ use burn::train::TrainStep;
 use pixelllm::backend;
 use pixelllm::data::batch::{BatchDims, HostBatch};
 use pixelllm::data::sample::Task;
+use pixelllm::data::source::AnswerForm;
 use pixelllm::experiment::{self, Experiment};
 use pixelllm::model::heads::points::PointConfig;
 use pixelllm::model::language::git::GitConfig;
@@ -42,6 +43,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The experiment whose model, losses and optimizer are the first case, and whose losses and optimizer
 /// are also those of the second.
 const QUICKSTART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/experiments/quickstart.toml");
+/// The quickstart moves matrices by Muon; the peer has AdamW for all of them.
+const ADAMW_ALONE: &str = "optimizer.muon=[]";
 /// Context before every text.
 const CONTEXT: [i64; 3] = [5, 6, 7];
 
@@ -91,7 +94,7 @@ fn git_100m() -> PixelLlmConfig {
 }
 
 fn load(name: &str, dropout: f64, parts: usize, device: &Device) -> Result<Case, Failure> {
-    let quickstart = experiment::load(Path::new(QUICKSTART), &[])?;
+    let quickstart = experiment::load(Path::new(QUICKSTART), &[ADAMW_ALONE.to_string()])?;
     let (mut config, size, images) = config(name, &quickstart)?;
     if let LanguageConfig::Git(git) = &mut config.language {
         git.dropout = dropout;
@@ -150,6 +153,7 @@ impl Case {
         }
         HostBatch {
             task,
+            answer: AnswerForm::Points,
             dims: BatchDims {
                 images,
                 canvas_px: side,
