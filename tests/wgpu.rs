@@ -90,7 +90,7 @@ fn a_seed_draws_the_same_weights_for_wgpu_as_for_the_cpu() {
     if has_no_adapter(&workshop.train("none", &["--dry-run", "--device", "wgpu"])) {
         return;
     }
-    let overrides = ["training.max_steps=1", "training.validation_batches=0"];
+    let overrides = ["training.max_steps=3", "training.validation_batches=0"];
     let arguments =
         [set(&overrides), set(&["model.language.dropout=0"]), UNMEASURED.to_vec()].concat();
     workshop.train("cpu", &arguments).success();
@@ -211,6 +211,7 @@ fn parts_on_wgpu_train_as_on_the_processor_alone() {
 /// Boxes that are found on wgpu with one read at the end are those that the host decides on from the same
 /// first look, in the same order, and their scores are those of the processor.
 #[test]
+#[ignore = "was never run on an adapter: whether it holds is not known"]
 fn boxes_are_found_on_wgpu_without_asking_it_before_the_end() {
     let wgpu = match backend::device("wgpu") {
         Ok(wgpu) => wgpu,
