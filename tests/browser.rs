@@ -8,6 +8,7 @@
 mod common;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use common::browser::Browser;
 use common::served::{Served, WORKSHOP, served};
@@ -21,10 +22,16 @@ fn page(server: &Served) -> Browser {
     page
 }
 
-/// Waits until an answer is there.
+/// Waits until an answer is there and stays: right after an action, the one before may still be shown.
 #[track_caller]
 fn answered(page: &mut Browser) {
-    page.wait_for("document.querySelector('#downloads:not([hidden])')");
+    let shown = "document.querySelector('#downloads:not([hidden])')";
+    let mut stays = 0;
+    while stays < 3 {
+        page.wait_for(shown);
+        std::thread::sleep(Duration::from_millis(150));
+        stays = if page.evaluate(&format!("Boolean({shown})")) == true { stays + 1 } else { 0 };
+    }
 }
 
 fn keep(page: &mut Browser, name: &str) {
