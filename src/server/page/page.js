@@ -100,7 +100,8 @@ function layOut() {
   marks.setAttribute("viewBox", `0 0 ${WIDTH} ${WIDTH / aspect}`);
 }
 
-const unitHeight = () => WIDTH * image.naturalHeight / image.naturalWidth;
+// An image has no size while the next one is decoded; what is drawn then is drawn again with it.
+const unitHeight = () => image.naturalWidth ? WIDTH * image.naturalHeight / image.naturalWidth : WIDTH;
 
 /* ---------- Marks on the image ---------- */
 
