@@ -23,7 +23,6 @@ use burn::train::TrainStep;
 use pixelllm::backend;
 use pixelllm::data::batch::{BatchDims, HostBatch};
 use pixelllm::data::sample::Task;
-use pixelllm::data::source::AnswerForm;
 use pixelllm::experiment::{self, Experiment};
 use pixelllm::model::heads::points::PointConfig;
 use pixelllm::model::language::git::GitConfig;
@@ -152,30 +151,27 @@ impl Case {
             (row[0], row[length - 1]) = (self.vocabulary.begin, self.vocabulary.end);
         }
         HostBatch {
-            task,
-            answer: AnswerForm::Points,
-            dims: BatchDims {
-                images,
-                canvas_px: side,
-                rows,
-                prompts,
-                text_tokens: length,
-                context_tokens: CONTEXT.len(),
-            },
             images: noise(images * 3 * side * side, 3)
                 .into_iter()
                 .map(|value| value * 255.0)
                 .collect(),
-            features: None,
             sizes: vec![side as f32; images * 2],
             prompt_boxes,
-            prompt_traces: Vec::new(),
             context: CONTEXT.repeat(num_prompts),
             text,
             row_valid: vec![1.0; images * rows],
             points: noise(images * rows * length * 4, 4),
-            seed: 0,
-            masks: None,
+            ..HostBatch::empty(
+                task,
+                BatchDims {
+                    images,
+                    canvas_px: side,
+                    rows,
+                    prompts,
+                    text_tokens: length,
+                    context_tokens: CONTEXT.len(),
+                },
+            )
         }
     }
 }

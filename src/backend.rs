@@ -15,6 +15,8 @@ use burn::tensor::Device;
 
 use crate::error::{Error, Result};
 
+#[cfg(feature = "cuda")]
+mod cuda;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod panics;
 #[cfg(feature = "remote")]
@@ -149,16 +151,9 @@ fn devices(backend: &str) -> Vec<Device> {
         #[cfg(feature = "wgpu")]
         "wgpu" => wgpu::devices(),
         #[cfg(feature = "cuda")]
-        "cuda" => cuda_devices(),
+        "cuda" => cuda::devices(),
         _ => Vec::new(),
     }
-}
-
-/// The CUDA devices, in the driver's order. Asks CubeCL's CUDA runtime alone: `Device::enumerate`
-/// would ask the graphics drivers too.
-#[cfg(feature = "cuda")]
-fn cuda_devices() -> Vec<Device> {
-    (0_usize..).take_while(|&index| cubecl::Device::cuda(index).is_ok()).map(Device::cuda).collect()
 }
 
 /// Opens `device`, which Burn would do on first use, so that what can go wrong does so here.
@@ -169,7 +164,7 @@ fn open(name: &str, backend: &str, device: &Device) -> Result<()> {
     }
     #[cfg(feature = "cuda")]
     if backend == "cuda" {
-        require_cuda_toolkit(name)?;
+        cuda::require_toolkit(name)?;
     }
     let identity = panics::caught(|| device.identity()).map_err(|panic| {
         error(
@@ -189,25 +184,6 @@ fn open(name: &str, backend: &str, device: &Device) -> Result<()> {
 #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
 fn open(_: &str, _: &str, _: &Device) -> Result<()> {
     Ok(())
-}
-
-/// Kernels are compiled on the machine that runs them, with the headers of the CUDA toolkit; where
-/// they are missing, CubeCL panics at the first kernel.
-#[cfg(feature = "cuda")]
-fn require_cuda_toolkit(name: &str) -> Result<()> {
-    match cubecl::cuda::install::cuda_path() {
-        Some(path) if path.join("include").is_dir() => Ok(()),
-        found => Err(error(
-            match found {
-                Some(path) => format!(
-                    "device `{name}` needs the CUDA toolkit, and {} has no folder `include`",
-                    path.display()
-                ),
-                None => format!("device `{name}` needs the CUDA toolkit, which was not found"),
-            },
-            "Install the CUDA toolkit and set CUDA_PATH to its folder, or use `cpu`.",
-        )),
-    }
 }
 
 /// Name of the part behind `device`, if it is more than the processor.

@@ -18,7 +18,8 @@ pub fn check_keeps(device: &Device, dtype: DType) -> Result<()> {
     let name = format!("{dtype:?}").to_lowercase();
     Err(error(
         format!("{} has no numbers of type {name}", describe(device)),
-        "Keep the weights in 32 bits (storage = \"f32\" of language model and encoders), or choose another device.",
+        "Keep the weights in 32 bits (storage = \"f32\" of language model and encoders), or choose \
+         another device.",
     ))
 }
 

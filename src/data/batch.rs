@@ -51,6 +51,28 @@ pub struct HostBatch {
     pub masks: Option<HostMasks>,
 }
 
+impl HostBatch {
+    /// A batch of `dims` without content: its lists are empty, and *locate* answers by points.
+    pub fn empty(task: Task, dims: BatchDims) -> Self {
+        Self {
+            task,
+            answer: AnswerForm::default(),
+            dims,
+            images: Vec::new(),
+            features: None,
+            sizes: Vec::new(),
+            prompt_boxes: Vec::new(),
+            prompt_traces: Vec::new(),
+            context: Vec::new(),
+            text: Vec::new(),
+            row_valid: Vec::new(),
+            points: Vec::new(),
+            seed: 0,
+            masks: None,
+        }
+    }
+}
+
 /// Sizes of a batch, by the letters of `docs/src/notation.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchDims {
@@ -324,20 +346,15 @@ mod tests {
         };
         let numbers = |size: usize| (0..5 * size).map(|i| i as f32).collect::<Vec<_>>();
         let batch = HostBatch {
-            task: Task::Locate,
-            dims,
-            answer: AnswerForm::Points,
             images: numbers(3),
-            features: None,
             sizes: numbers(2),
             prompt_boxes: numbers(4),
             prompt_traces: numbers(6),
-            context: vec![],
             text: (0..30).collect(),
             row_valid: numbers(2),
             points: numbers(24),
             seed: 7,
-            masks: None,
+            ..HostBatch::empty(Task::Locate, dims)
         };
         let parts = batch.split(2);
         assert_eq!(parts.iter().map(|part| part.dims.images).collect::<Vec<_>>(), [2, 3]);

@@ -209,7 +209,6 @@ mod tests {
     use super::*;
     use crate::data::batch::BatchDims;
     use crate::data::sample::Task;
-    use crate::data::source::AnswerForm;
 
     /// A batch that only says which step it is of.
     fn batch(step: usize) -> HostBatch {
@@ -221,22 +220,7 @@ mod tests {
             text_tokens: 0,
             context_tokens: 0,
         };
-        HostBatch {
-            task: Task::Narrate,
-            dims,
-            answer: AnswerForm::Points,
-            images: vec![],
-            features: None,
-            sizes: vec![],
-            prompt_boxes: vec![],
-            prompt_traces: vec![],
-            context: vec![],
-            text: vec![],
-            row_valid: vec![],
-            points: vec![],
-            seed: 0,
-            masks: None,
-        }
+        HostBatch::empty(Task::Narrate, dims)
     }
 
     #[test]

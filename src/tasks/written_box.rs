@@ -142,7 +142,11 @@ mod tests {
                 assert_eq!(found.is_well_formed, free.is_some());
                 match free {
                     Some(bounds) => assert_eq!(found.location.bounds, bounds),
-                    None => assert!(BoundingBox::UNIT.intersection(found.location.bounds) >= 0.0),
+                    None => {
+                        let inside = |edge: f32| (0.0..=1.0).contains(&edge);
+                        let edges = found.location.bounds.to_array();
+                        assert!(edges.into_iter().all(inside), "{edges:?}");
+                    }
                 }
                 boxes += usize::from(free.is_some());
                 others += usize::from(free.is_none());

@@ -6,6 +6,7 @@ use super::loss_scale::LossScale;
 use crate::backend;
 use crate::error::Result;
 use crate::experiment::Experiment;
+use crate::model::pixel_llm::PixelLlmConfig;
 use crate::model::pixel_llm::placement::Placement;
 
 /// How and where a step is computed. The default: in 32 bits, all of a batch at once, on one device.
@@ -25,10 +26,10 @@ pub struct Computation {
 
 impl Computation {
     /// What `experiment` asks for, with `device`, which is opened already and has autodiff, as the main
-    /// one. Every device is opened, and asked whether it computes the type that it would have to.
+    /// one. Every device is opened, and asked whether it keeps and computes the types that it would have to.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device) for one that is not there, or does not compute the type.
+    /// [`Error::Device`](crate::Error::Device) for one that is not there, or does not have a type.
     pub fn new(experiment: &Experiment, device: &Device) -> Result<Self> {
         let config = &experiment.training;
         let dtype = experiment.precision.narrow();
@@ -45,6 +46,7 @@ impl Computation {
             false => None,
         };
         let devices = config.devices.iter().map(open).collect::<Result<Vec<_>>>()?;
+        check_storage(&experiment.model, placement.as_ref(), &devices)?;
         if let Some(dtype) = dtype {
             let places = placement.iter().flat_map(Placement::devices);
             for device in devices.iter().chain(places).chain([device]) {
@@ -63,6 +65,21 @@ impl Computation {
         let places = self.placement.iter().flat_map(Placement::devices);
         self.devices.iter().skip(1).chain(places)
     }
+}
+
+/// Refuses a type of matrices that the device of its part, or one that shares batches, cannot keep.
+fn check_storage(
+    model: &PixelLlmConfig,
+    placement: Option<&Placement>,
+    devices: &[Device],
+) -> Result<()> {
+    let vision = placement.map(|place| model.vision.storage().map(|kept| (&place.vision, kept)));
+    let language = placement.map(|place| (&place.language, model.language.storage()));
+    let shared = devices.iter().flat_map(|device| model.storage().map(move |kept| (device, kept)));
+    for (device, kept) in vision.into_iter().flatten().chain(language).chain(shared) {
+        backend::check_keeps(&device.clone().inner(), kept.dtype())?;
+    }
+    Ok(())
 }
 
 /// `device` with what gradients need.

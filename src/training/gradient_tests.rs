@@ -14,7 +14,6 @@ use super::testing::{Direction, Trained, is_between};
 use super::training_model::in_model;
 use crate::data::batch::{BatchDims, HostBatch};
 use crate::data::sample::Task;
-use crate::data::source::AnswerForm;
 use crate::experiment::schema::LossConfig;
 use crate::model::language::LanguageConfig;
 use crate::model::language::t5::config::T5Config;
@@ -53,11 +52,7 @@ fn batch(task: Task, with_traces: bool) -> HostBatch {
     });
     let num_trace = if with_traces { 2 * prompts * 3 * 2 } else { 0 };
     HostBatch {
-        task,
-        dims,
-        answer: AnswerForm::Points,
         images: (0..2 * 3 * SIDE * SIDE).map(pixel).collect(),
-        features: None,
         sizes: [SIDE as f32, 12.0].repeat(2),
         prompt_boxes: boxes.collect(),
         prompt_traces: (0..num_trace).map(|i| (i * 5 % 13) as f32).collect(),
@@ -65,8 +60,7 @@ fn batch(task: Task, with_traces: bool) -> HostBatch {
         text: [[1, 4, 5, 6, 2], [1, 7, 2, 0, 0], [1, 8, 9, 2, 0], [0; 5]].concat(),
         row_valid: vec![1.0, 1.0, 1.0, 0.0],
         points: (0..4 * 5).flat_map(|i| [0.1, 0.2, 0.5 + i as f32 * 0.02, 0.9]).collect(),
-        seed: 0,
-        masks: None,
+        ..HostBatch::empty(task, dims)
     }
 }
 

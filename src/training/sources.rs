@@ -110,13 +110,7 @@ pub fn collator(experiment: &Experiment, tokenizer: Tokenizer) -> Result<Collato
 /// [`Error::Device`](crate::Error::Device) where it is not to be had, or cannot.
 pub fn device(experiment: &Experiment) -> Result<Device> {
     let device = backend::device(&experiment.device)?;
-    if let LanguageConfig::T5(language) = &experiment.model.language {
-        backend::check_keeps(&device, language.storage.dtype())?;
-    }
-    let vision = &experiment.model.vision;
-    let storage =
-        [vision.eva.as_ref().map(|eva| eva.storage), vision.sam.as_ref().map(|sam| sam.storage)];
-    for storage in storage.into_iter().flatten() {
+    for storage in experiment.model.storage() {
         backend::check_keeps(&device, storage.dtype())?;
     }
     Ok(device)

@@ -67,8 +67,8 @@ impl ItemLazy for StepOutput {
 
 impl TrainingModel {
     /// The losses that the task of a batch has: narratives learn text and points, descriptions text,
-    /// expressions points (or, where boxes are written, text) and, where they come with them, masks; detections boxes and the captions of those
-    /// that are found (`spec/losses.md` §5).
+    /// expressions points (or, where boxes are written, text) and, where they come with them, masks;
+    /// detections boxes and the captions of those that are found (`spec/losses.md` §5).
     pub fn losses(&self, batch: Batch) -> Losses {
         self.losses_of_part(batch, Shares::WHOLE)
     }

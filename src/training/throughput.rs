@@ -140,7 +140,6 @@ pub fn now() -> f64 {
 mod tests {
     use super::*;
     use crate::data::sample::Task;
-    use crate::data::source::AnswerForm;
     use crate::model::testing::{VOCABULARY, tiny_config};
     use crate::training::frozen;
 
@@ -155,20 +154,9 @@ mod tests {
             context_tokens: 4,
         };
         HostBatch {
-            task: Task::Describe,
-            dims,
-            answer: AnswerForm::Points,
-            images: vec![],
-            features: None,
-            sizes: vec![],
-            prompt_boxes: vec![],
-            prompt_traces: vec![],
-            context: vec![],
             text: vec![1, 5, 2, 1, 2, 0, 1, 5, 2, 1, 5, 2],
             row_valid: vec![1.0, 1.0, 1.0, 0.0],
-            points: vec![],
-            seed: 0,
-            masks: None,
+            ..HostBatch::empty(Task::Describe, dims)
         }
     }
 

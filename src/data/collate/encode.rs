@@ -126,17 +126,18 @@ impl Collator {
             false => source.config.prompt.clone(),
         };
         let mut encoded = self.encoded(source, row, &prompt)?;
-        if source.config.answer == AnswerForm::Text {
-            let region = placement.bounds(row.region.unwrap_or(BoundingBox::UNIT));
-            // Rows of which nothing is seen have been left out.
-            encoded.text = self.tokenizer.encode_box(region.unwrap_or(BoundingBox::UNIT))?;
-        }
         for place in &mut encoded.places {
             *place = place.and_then(|bounds| placement.bounds(bounds));
         }
-        if source.task().captions_regions() && row.region.is_some() {
+        if let Some(region) = row.region {
             // Rows of which nothing is seen have been left out.
-            encoded.prompt = placement.bounds(encoded.prompt).unwrap_or(BoundingBox::UNIT);
+            let seen = placement.bounds(region).unwrap_or(BoundingBox::UNIT);
+            if source.task().captions_regions() {
+                encoded.prompt = seen;
+            }
+            if source.config.writes_boxes() {
+                encoded.text = self.tokenizer.encode_box(seen)?;
+            }
         }
         for point in &mut encoded.trace {
             *point = placement.nearest(*point);
@@ -168,9 +169,7 @@ impl Collator {
         let places = match source.task() {
             Task::Narrate => self.alignment.align(&row.locations, &text.offsets),
             // The same place at every token: the loss selects the one that answers.
-            Task::Locate if config.answer == AnswerForm::Points => {
-                vec![Some(region); text.ids.len()]
-            }
+            Task::Locate if config.has_places() => vec![Some(region); text.ids.len()],
             Task::Locate | Task::Describe | Task::Detect => vec![None; text.ids.len()],
         };
         let prompt = if source.task().captions_regions() { region } else { whole };

@@ -74,7 +74,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Usage`] without location tokens.
     pub fn encode_box(&self, bounds: BoundingBox) -> Result<Encoded> {
-        let last = self.check_location_tokens()?;
+        let last = self.last_bin()?;
         let bin = |coordinate: f32| (coordinate.clamp(0.0, 1.0) * last).round() as i64;
         let [x0, y0, x1, y1] =
             bounds.to_array().map(|coordinate| self.location_tokens.start + bin(coordinate));
@@ -85,7 +85,7 @@ impl Tokenizer {
     /// The box that four location tokens say, in whatever order its corners are; `None` of anything else.
     pub fn decode_box(&self, ids: &[i64]) -> Option<BoundingBox> {
         let [x0, y0, x1, y1] = ids else { return None };
-        let last = (self.num_location_tokens() as f32 - 1.0).max(1.0);
+        let last = self.last_bin().ok()?;
         let coordinate = |id: &i64| {
             let is_location = self.location_tokens.contains(id);
             is_location.then(|| (id - self.location_tokens.start) as f32 / last)
@@ -94,8 +94,11 @@ impl Tokenizer {
         Some(BoundingBox::around(corner(x0, y0)?, corner(x1, y1)?))
     }
 
-    /// The bin at 1.
-    fn check_location_tokens(&self) -> Result<f32> {
+    /// The bin at 1; those before it are from 0 on.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where there are fewer than two.
+    fn last_bin(&self) -> Result<f32> {
         let count = self.num_location_tokens();
         if count < 2 {
             return Err(Error::Usage {

@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigProblem;
+use super::storage::Storage;
 use git::{GitConfig, GitDecoder, GitState};
 use t5::{T5Config, T5Language, T5State};
 
@@ -62,6 +63,14 @@ impl LanguageConfig {
         match self {
             Self::Git(_) => visual_width,
             Self::T5(config) => config.dimensions().width,
+        }
+    }
+
+    /// What matrices are kept in.
+    pub fn storage(&self) -> Storage {
+        match self {
+            Self::Git(_) => Storage::F32,
+            Self::T5(config) => config.storage,
         }
     }
 

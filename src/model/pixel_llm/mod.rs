@@ -24,6 +24,7 @@ use super::language::{LanguageConfig, LanguageModel, LanguageState, Vocabulary};
 use super::prompt::adapter::{AdapterConfig, PromptAdapter, PromptScope};
 use super::prompt::location::{LocationConfig, LocationEncoder, ReferenceSize};
 use super::prompt::points::{PointPrompts, Prompts};
+use super::storage::Storage;
 use super::vision::{InputSides, Vision, VisionConfig, VisionFeatures};
 
 /// Every module's sizes; defaults are the paper's (with the GIT-style decoder).
@@ -66,6 +67,11 @@ impl Default for PixelLlmConfig {
 }
 
 impl PixelLlmConfig {
+    /// What the matrices of its parts are kept in.
+    pub fn storage(&self) -> impl Iterator<Item = Storage> {
+        self.vision.storage().chain([self.language.storage()])
+    }
+
     /// What cannot be built, with keys relative to this table.
     pub fn validate(&self) -> Vec<ConfigProblem> {
         let of = ConfigProblem::under;

@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigProblem;
+use super::storage::Storage;
 use eva::{Eva, EvaConfig};
 use resize::{Kernel, resize_map};
 use sam::{Sam, SamConfig};
@@ -82,6 +83,13 @@ pub enum Resampling {
 }
 
 impl VisionConfig {
+    /// What the matrices of each encoder are kept in.
+    pub fn storage(&self) -> impl Iterator<Item = Storage> {
+        let eva = self.eva.as_ref().map(|eva| eva.storage);
+        let sam = self.sam.as_ref().map(|sam| sam.storage);
+        eva.into_iter().chain(sam)
+    }
+
     /// What cannot be built, with keys relative to this table.
     pub fn validate(&self, canvas_px: usize) -> Vec<ConfigProblem> {
         let mut problems = Vec::new();
@@ -257,7 +265,7 @@ mod tests {
     use burn::tensor::{DType, Distribution};
 
     use super::*;
-    use crate::model::storage::{Storage, store_matrices};
+    use crate::model::storage::store_matrices;
     use crate::model::testing::tiny_config;
 
     #[test]

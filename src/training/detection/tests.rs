@@ -9,7 +9,6 @@ use rand::Rng;
 use super::*;
 use crate::data::batch::{BatchDims, HostBatch};
 use crate::data::sample::Task;
-use crate::data::source::AnswerForm;
 use crate::experiment::schema::LossConfig;
 use crate::model::heads::boxes::BoxDecoderConfig;
 use crate::model::pixel_llm::PixelLlmConfig;
@@ -41,20 +40,11 @@ fn batch(boxes: &[&[[f32; 4]]]) -> HostBatch {
     };
     let pixel = |i: usize| ((i * i * 7 + i * 13) % 256) as f32;
     let mut batch = HostBatch {
-        task: Task::Detect,
-        dims,
-        answer: AnswerForm::Points,
         images: (0..boxes.len() * 3 * SIDE * SIDE).map(pixel).collect(),
-        features: None,
         sizes: vec![SIDE as f32; 2 * boxes.len()],
-        prompt_boxes: vec![],
-        prompt_traces: vec![],
-        context: vec![],
-        text: vec![],
-        row_valid: vec![],
         points: vec![0.0; boxes.len() * rows * 4 * 4],
         seed: 3,
-        masks: None,
+        ..HostBatch::empty(Task::Detect, dims)
     };
     for boxes in boxes {
         for row in 0..rows {

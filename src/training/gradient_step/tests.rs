@@ -6,7 +6,6 @@ use burn::tensor::DType;
 use super::*;
 use crate::data::batch::BatchDims;
 use crate::data::sample::Task;
-use crate::data::source::AnswerForm;
 use crate::experiment::schema::LossConfig;
 use crate::model::pixel_llm::PixelLlm;
 use crate::model::pixel_llm::placement::Placement;
@@ -30,20 +29,13 @@ fn batch(task: Task, texts: [[i64; 5]; 3]) -> HostBatch {
     points[4..8].fill(0.0);
     points[40..].fill(0.0);
     HostBatch {
-        task,
-        dims,
-        answer: AnswerForm::Points,
         images: (0..3 * 3 * SIDE * SIDE).map(|i| (i * i * 7 % 256) as f32).collect(),
-        features: None,
         sizes: vec![SIDE as f32; 6],
         prompt_boxes: [0.0, 0.0, SIDE as f32, SIDE as f32].repeat(3),
-        prompt_traces: vec![],
-        context: vec![],
         text: texts.concat(),
         row_valid: vec![1.0; 3],
         points,
-        seed: 0,
-        masks: None,
+        ..HostBatch::empty(task, dims)
     }
 }
 

@@ -9,7 +9,6 @@ use super::*;
 use crate::data::batch::{BatchDims, HostBatch};
 use crate::data::masks::HostMasks;
 use crate::data::sample::Task;
-use crate::data::source::AnswerForm;
 use crate::experiment::schema::LossConfig;
 use crate::model::language::Vocabulary;
 use crate::model::pixel_llm::PixelLlmConfig;
@@ -51,20 +50,14 @@ fn batch() -> HostBatch {
     let inside = |column: usize, at: usize| u8::from(at % 8 >= column && at / 8 < 4);
     let masks = [2, 5].map(|column| (0..64).map(move |at| inside(column, at)).collect::<Vec<_>>());
     HostBatch {
-        task: Task::Locate,
-        dims,
-        answer: AnswerForm::Points,
         images: (0..3 * 64).map(|i| (i * 7 % 256) as f32).collect(),
-        features: None,
         sizes: vec![8.0, 6.0],
         prompt_boxes: vec![0.0, 0.0, 8.0, 6.0],
-        prompt_traces: vec![],
-        context: vec![],
         text: TEXT.repeat(2),
         row_valid: vec![1.0; 2],
         points: [0.25, 0.0, 1.0, 0.5].repeat(10),
-        seed: 0,
         masks: Some(HostMasks { pixels: masks.concat(), valid: vec![1.0; 2] }),
+        ..HostBatch::empty(Task::Locate, dims)
     }
 }
 
