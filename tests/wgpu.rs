@@ -211,7 +211,6 @@ fn parts_on_wgpu_train_as_on_the_processor_alone() {
 /// Boxes that are found on wgpu with one read at the end are those that the host decides on from the same
 /// first look, in the same order, and their scores are those of the processor.
 #[test]
-#[ignore = "was never run on an adapter: whether it holds is not known"]
 fn boxes_are_found_on_wgpu_without_asking_it_before_the_end() {
     let wgpu = match backend::device("wgpu") {
         Ok(wgpu) => wgpu,
@@ -268,4 +267,19 @@ fn a_type_that_wgpu_does_not_multiply_is_refused_in_one_sentence() {
         assert_eq!(lines.count(), 2, "{}", answer.stderr);
         assert!(!workshop.path("run").exists());
     }
+}
+
+#[test]
+fn a_type_that_wgpu_does_not_keep_is_refused_where_the_part_is() {
+    let workshop = Workshop::new();
+    if has_no_adapter(&workshop.train("none", &["--dry-run", "--device", "wgpu"])) {
+        return;
+    }
+    let narrow = ["training.frozen=[\"vision.sam\"]", "model.vision.sam.storage=bf16"];
+    for place in ["device=wgpu", "devices.vision=wgpu", "training.devices=[\"cpu\",\"wgpu\"]"] {
+        let answer = workshop.train("run", &set(&[&narrow[..], &[place]].concat()));
+        answer.failure(2, &["has no numbers of type bf16", "Keep the weights in 32 bits"]);
+    }
+    let heads = [&narrow[..], &["devices.heads=wgpu", "training.max_steps=3"]].concat();
+    workshop.train("heads", &[set(&heads), UNMEASURED.to_vec()].concat()).success();
 }
