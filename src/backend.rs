@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 
 #[cfg(feature = "cuda")]
 mod cuda;
+pub(crate) mod host;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod panics;
 #[cfg(feature = "remote")]

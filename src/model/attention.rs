@@ -1,9 +1,10 @@
 //! Scaled dot-product attention.
 
+use burn::tensor::Tensor;
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{Tensor, activation};
 
+use super::kernels::softmax::softmax;
 use super::matrix_product::on_threads;
 use super::mixed_precision::matmul;
 use crate::backend;
@@ -20,7 +21,7 @@ use crate::backend;
 /// - result: `[B, heads, Q, value]`
 pub fn attend(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) -> Tensor<4> {
     if query.is_autodiff() {
-        return matmul(activation::softmax(matmul(query, key.swap_dims(2, 3)), 3), value);
+        return matmul(softmax(matmul(query, key.swap_dims(2, 3))), value);
     }
     let options = AttentionModuleOptions { scale: Some(1.0), ..Default::default() };
     attention(query, key, value, None, None, options)
@@ -53,7 +54,7 @@ pub fn attend_with_bias(
             Some(bias) => scores + bias,
             None => scores,
         };
-        matmul(drop(activation::softmax(scores, 3)), value)
+        matmul(drop(softmax(scores)), value)
     };
     let work = rows * heads * length * head * key.dims()[2];
     let threads = rayon::current_num_threads().min(rows);

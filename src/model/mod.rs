@@ -12,6 +12,7 @@ pub mod activation;
 pub mod attention;
 pub mod dense;
 pub mod heads;
+pub mod kernels;
 pub mod language;
 pub mod loss;
 pub mod matrix_product;

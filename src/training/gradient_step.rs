@@ -5,9 +5,6 @@
 //! each may again be in parts that are computed at the same time. Everything is added up before anything is
 //! clipped, recorded or changed: one step is one update, with one record and one place in the schedule.
 
-use std::panic::resume_unwind;
-use std::thread;
-
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
@@ -113,20 +110,14 @@ impl TrainingModel {
                 });
                 results.collect()
             }
-            parts => thread::scope(|scope| {
-                let threads: Vec<_> = parts
-                    .iter()
-                    .enumerate()
-                    .map(|(index, part)| {
-                        let replica = self.clone().map(&mut OwnLeaves(devices.get(index)));
-                        scope.spawn(move || replica.part(part, shares, scale))
-                    })
-                    .collect();
-                let results = threads
-                    .into_iter()
-                    .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-                results.map(|result| self.brought_home(result)).collect()
-            }),
+            parts => {
+                let parts = parts.iter().enumerate().map(|(index, part)| {
+                    (self.clone().map(&mut OwnLeaves(devices.get(index))), part)
+                });
+                let work = |(replica, part): (Self, _)| replica.part(part, shares, scale);
+                let results = self.part_threads.at_once(parts.collect(), work);
+                results.into_iter().map(|result| self.brought_home(result)).collect()
+            }
         }
     }
 

@@ -4,14 +4,17 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
+use pixelllm_kernels::gradients::{scale, sum_of_squares};
 
+use crate::backend::host;
 use crate::model::pixel_llm::placement::on;
 
 /// √ Σ g² over every parameter of `module`.
 pub fn gradient_norm<M: Module>(module: &M, gradients: &GradientsParams) -> f64 {
-    let mut visitor = SquaredNorm { gradients, sum: None };
+    let mut visitor = SquaredNorm { gradients, on_host: 0.0, elsewhere: None };
     module.visit(&mut visitor);
-    visitor.sum.map_or(0.0, |sum| f64::from(sum.into_scalar::<f32>()).sqrt())
+    let elsewhere = visitor.elsewhere.map_or(0.0, |sum| f64::from(sum.into_scalar::<f32>()));
+    (visitor.on_host + elsewhere).sqrt()
 }
 
 /// Every gradient of `module` times `factor`.
@@ -27,14 +30,21 @@ pub fn scale_gradients<M: Module>(
 
 struct SquaredNorm<'a> {
     gradients: &'a GradientsParams,
-    sum: Option<Tensor<1>>,
+    /// Of gradients on the processor.
+    on_host: f64,
+    /// Of all others.
+    elsewhere: Option<Tensor<1>>,
 }
 
 impl ModuleVisitor for SquaredNorm<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
+        if let Some(numbers) = host::numbers(&gradient) {
+            self.on_host += sum_of_squares(numbers.values());
+            return;
+        }
         let squares = gradient.square().sum();
-        self.sum = Some(match self.sum.take() {
+        self.elsewhere = Some(match self.elsewhere.take() {
             // Parts of the model may be on several devices.
             Some(sum) => sum.clone() + on(&sum.device(), squares),
             None => squares,
@@ -50,7 +60,10 @@ struct Scale {
 impl ModuleVisitor for Scale {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.remove::<D>(param.id) {
-            self.gradients.register(param.id, gradient * self.factor);
+            let factor = self.factor as f32;
+            let scaled = host::change(gradient, |values| scale(values, factor));
+            let scaled = scaled.unwrap_or_else(|gradient| gradient * self.factor);
+            self.gradients.register(param.id, scaled);
         }
     }
 }

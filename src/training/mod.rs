@@ -1,5 +1,6 @@
 //! Floor 4: burn-train's learner, fed by an experiment.
 
+mod adamw;
 mod breakdown;
 pub mod checkpoint;
 pub mod checkpoint_state;
@@ -27,6 +28,7 @@ pub mod memory;
 pub mod metrics;
 pub mod optimizer;
 pub mod parameters;
+mod part_threads;
 pub mod paths;
 pub mod peft;
 pub mod profile;

@@ -7,8 +7,11 @@ use burn::optim::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::optim::lr_scheduler::linear::LinearLrSchedulerConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::{ModuleLrScheduler, ModuleLrSchedulerConfig};
 use burn::optim::lr_scheduler::sequential::SequentialLrSchedulerConfig;
-use burn::optim::{AdamWConfig, AdjustLrFn, ModuleOptimizer, MuonConfig};
+use burn::optim::{AdjustLrFn, ModuleOptimizer, MuonConfig};
 
+use pixelllm_kernels::adamw::AdamW as Settings;
+
+use super::adamw::OnePassAdamW;
 use super::learning_rates::RateGroup;
 use super::parameters::{Parameter, parameters};
 use super::paths::is_under;
@@ -18,15 +21,18 @@ use crate::experiment::schema::{OptimizerConfig, ScheduleConfig};
 
 /// AdamW; parameters with one axis (biases, norms) do not decay, nor those under `no_decay`.
 pub fn optimizer<M: Module>(config: &OptimizerConfig, model: &M) -> ModuleOptimizer {
-    let adam = AdamWConfig::new()
-        .with_beta_1(config.beta_1 as f32)
-        .with_beta_2(config.beta_2 as f32)
-        .with_epsilon(config.epsilon as f32)
-        .with_weight_decay(config.weight_decay as f32);
-    let mut optimizer = adam.init();
+    let adam = |weight_decay: f64| {
+        OnePassAdamW::new(Settings {
+            beta_1: config.beta_1 as f32,
+            beta_2: config.beta_2 as f32,
+            epsilon: config.epsilon as f32,
+            weight_decay: weight_decay as f32,
+        })
+    };
+    let mut optimizer = ModuleOptimizer::from(adam(config.weight_decay));
     if config.weight_decay != 0.0 {
         let group = ParamGroup::from_paths(kept(model, &config.no_decay));
-        optimizer = optimizer.with_group(group, adam.with_weight_decay(0.0).build(), None);
+        optimizer = optimizer.with_group(group, adam(0.0), None);
     }
     for (paths, weight_decay) in orthogonal(config, model) {
         let muon = muon(weight_decay).build();

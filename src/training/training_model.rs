@@ -8,6 +8,7 @@ use burn::store::ModuleRecord;
 use burn::tensor::Device;
 
 use super::computation::Computation;
+use super::part_threads::PartThreads;
 use super::profile::Profiler;
 use crate::experiment::schema::LossConfig;
 use crate::model::pixel_llm::PixelLlm;
@@ -34,6 +35,8 @@ pub struct TrainingModel {
     pub(super) clip_gradient_norm: Option<f64>,
     /// Parts of a batch that are computed at the same time.
     pub(super) parallel_parts: usize,
+    /// What they are computed on.
+    pub(super) part_threads: PartThreads,
     /// Takes the time of parts of a step, where that is asked for.
     pub(super) profiler: Profiler,
     /// How and where a step is computed.
@@ -51,8 +54,16 @@ impl TrainingModel {
         parallel_parts: usize,
         left_out: BTreeSet<String>,
     ) -> Self {
-        let (profiler, computation) = (Profiler::default(), Computation::default());
-        Self { model, losses, clip_gradient_norm, parallel_parts, profiler, computation, left_out }
+        Self {
+            model,
+            losses,
+            clip_gradient_norm,
+            parallel_parts,
+            part_threads: PartThreads::default(),
+            profiler: Profiler::default(),
+            computation: Computation::default(),
+            left_out,
+        }
     }
 
     /// The same, of which `profiler` takes the time.

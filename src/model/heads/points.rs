@@ -1,7 +1,7 @@
 //! Point head (`spec/model.md` §9): two corner points per token.
 
 use burn::module::Module;
-use burn::nn::{LayerNorm, LayerNormConfig, Linear};
+use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::ConfigProblem;
 use crate::model::activation::Activation;
 use crate::model::dense::dense;
+use crate::model::kernels::layer_norm::{LayerNorm, LayerNormConfig};
 use crate::model::mixed_precision::linear;
 
 /// Channels of a place: x and y.

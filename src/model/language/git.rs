@@ -11,10 +11,7 @@
 mod layer;
 
 use burn::module::{Module, Param};
-use burn::nn::{
-    Dropout, DropoutConfig, Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig,
-    Linear,
-};
+use burn::nn::{Dropout, DropoutConfig, Embedding, EmbeddingConfig, Initializer, Linear};
 use burn::tensor::{Bool, Device, Int, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +21,8 @@ use super::hidden_states::HiddenFusion;
 use super::key_value::{KeyValue, RowChange};
 use crate::model::ConfigProblem;
 use crate::model::activation::Activation;
+use crate::model::kernels::dropout::dropout;
+use crate::model::kernels::layer_norm::{LayerNorm, LayerNormConfig};
 use crate::model::matrix_product::apply;
 use crate::model::mixed_precision::linear;
 use layer::GitLayer;
@@ -308,7 +307,7 @@ impl GitDecoder {
         let length = tokens.dims()[1];
         let positions = self.positions.weight.val().slice(start..start + length);
         let embedding = self.words.forward(tokens) + positions.unsqueeze::<3>();
-        self.dropout.forward(self.embedding_norm.forward(embedding))
+        dropout(&self.dropout, self.embedding_norm.forward(embedding))
     }
 
     /// 0 at visual tokens and real context, [`HIDDEN`] at padding: `[R, 1, 1, Q + C]`.

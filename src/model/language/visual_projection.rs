@@ -1,9 +1,10 @@
 //! Visual tokens to the width of a language model (`spec/model.md` §8.2).
 
 use burn::module::{Initializer, Module, Param};
-use burn::nn::{LayerNorm, LayerNormConfig, Linear};
+use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
+use crate::model::kernels::layer_norm::{LayerNorm, LayerNormConfig};
 use crate::model::mixed_precision::linear;
 
 /// The reference's kernels start from N(0, 0.02).

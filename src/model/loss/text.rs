@@ -4,6 +4,7 @@ use burn::tensor::{Int, Tensor, activation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model::kernels::cross_entropy::{Labels, cross_entropy};
 use crate::model::language::Vocabulary;
 
 /// Weight and shape of the text loss; defaults are the paper's.
@@ -38,17 +39,42 @@ pub fn text_loss(
 ) -> Tensor<1> {
     let [batch, rows, length, size] = logits.dims();
     let valid = predicted_tokens(tokens.clone(), row_valid, vocabulary);
+    // (1 − ε) on the true class and ε / (V − 1) on each of the others.
+    let others = label_smoothing / (size as f64 - 1.0);
+    let labels = || labels(&tokens, &valid, [(1.0 - label_smoothing) as f32, others as f32]);
+    let logits = match cross_entropy(logits.reshape([batch * rows * length, size]), labels) {
+        Ok(loss) => return loss,
+        Err(logits) => logits.reshape([batch, rows, length, size]),
+    };
     let targets = tokens.narrow(2, 1, length - 1);
     let logits = logits.narrow(2, 0, length - 1);
 
     let log_probs = activation::log_softmax(logits, 3);
     let picked = log_probs.clone().gather(3, targets.unsqueeze_dim(3));
     let picked = picked.reshape([batch, rows, length - 1]);
-    // (1 − ε) on the true class and ε / (V − 1) on each of the others.
-    let others = label_smoothing / (size as f64 - 1.0);
     let all = log_probs.sum_dim(3).reshape([batch, rows, length - 1]);
     let losses = picked * (1.0 - label_smoothing - others) + all * others;
     -(losses * valid.clone()).sum() / (valid.sum() + 1e-8)
+}
+
+/// The class of each token, which is the token that follows, and how much it counts: the last of a text does
+/// not. Probabilities of the class and of each other.
+///
+/// # Shapes
+/// - `tokens`: `[B, N, L]`
+/// - `valid`: `[B, N, L - 1]`
+fn labels(tokens: &Tensor<3, Int>, valid: &Tensor<3>, [of_class, of_others]: [f32; 2]) -> Labels {
+    let length = tokens.dims()[2];
+    let tokens: Vec<i64> = tokens.to_data().iter().collect();
+    let valid: Vec<f32> = valid.to_data().iter().collect();
+    let scale = 1.0 / (valid.iter().sum::<f32>() + 1e-8);
+    let (mut classes, mut weights) = (Vec::new(), Vec::new());
+    let texts = tokens.chunks_exact(length).zip(valid.chunks_exact((length - 1).max(1)));
+    for (tokens, valid) in texts {
+        classes.extend(tokens[1..].iter().map(|token| *token as usize).chain([0]));
+        weights.extend(valid.iter().map(|valid| valid * scale).chain([0.0]));
+    }
+    Labels { classes, weights, of_class, of_others }
 }
 
 /// 1 for every token that is predicted, of those after the first: `[B, N, L - 1]`. Shapes as in

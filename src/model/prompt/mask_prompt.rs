@@ -3,12 +3,13 @@
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{LayerNorm, LayerNormConfig};
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ConfigProblem;
+use crate::model::kernels::gelu::gelu;
+use crate::model::kernels::layer_norm::{LayerNorm, LayerNormConfig};
 
 /// Of the norms over channels, as in all of SAM.
 const EPSILON: f64 = 1e-6;
@@ -118,7 +119,7 @@ impl Step {
             Variance::Centred => self.norm.forward(map),
             Variance::Moments => self.normalise_by_moments(map),
         };
-        activation::gelu(map).permute([0, 3, 1, 2])
+        gelu(map).permute([0, 3, 1, 2])
     }
 
     /// The norm over the last axis of `map` `[R, H, W, C]`.
@@ -127,10 +128,7 @@ impl Step {
         let variance = map.clone().square().mean_dim(3) - mean.clone().square();
         let deviation = (variance.clamp_min(0.0) + EPSILON).sqrt();
         let scaled = (map - mean) / deviation * self.norm.gamma.val().unsqueeze();
-        match &self.norm.beta {
-            Some(shift) => scaled + shift.val().unsqueeze(),
-            None => scaled,
-        }
+        scaled + self.norm.beta.val().unsqueeze()
     }
 }
 

@@ -2,11 +2,13 @@
 //! read the image, and the image reads the queries.
 
 use burn::module::Module;
-use burn::nn::{LayerNorm, LayerNormConfig, Linear};
+use burn::nn::Linear;
 use burn::tensor::{Bool, Device, Tensor, activation};
 
 use crate::model::ConfigProblem;
 use crate::model::dense::dense;
+use crate::model::kernels::layer_norm::{LayerNorm, LayerNormConfig};
+use crate::model::kernels::softmax::softmax;
 use crate::model::mixed_precision::{linear, matmul};
 
 /// Cross-attention works on the width divided by this, in every published model.
@@ -237,7 +239,7 @@ impl Attention {
             Some(hidden) => logits.clone().mask_fill(hidden.clone().expand(logits.dims()), HIDDEN),
             None => logits,
         };
-        let attended = matmul(activation::softmax(logits, 3), value);
+        let attended = matmul(softmax(logits), value);
         let attended = attended.swap_dims(1, 2).reshape([rows, count, num_heads * head_width]);
         linear(&self.output, attended)
     }

@@ -1,8 +1,8 @@
 //! EVA-02 image encoder (`spec/model.md` §2).
 
 use burn::module::{Module, Param};
-use burn::nn::{LayerNorm, LayerNormConfig, Linear};
-use burn::tensor::{Device, Distribution, Tensor, activation};
+use burn::nn::Linear;
+use burn::tensor::{Device, Distribution, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,8 @@ use super::{Resampling, Stem, stem_problem};
 use crate::model::ConfigProblem;
 use crate::model::attention::attend;
 use crate::model::dense::{dense, dense_without_bias};
+use crate::model::kernels::layer_norm::{LayerNorm, LayerNormConfig};
+use crate::model::kernels::swiglu::silu_gate;
 use crate::model::mixed_precision::linear;
 use crate::model::storage::{Storage, store};
 
@@ -285,8 +287,8 @@ impl Attention {
         // [B, heads, 1 + H·W, head]
         let heads =
             |x: Tensor<3>| x.reshape([batch, count, self.num_heads, head_width]).swap_dims(1, 2);
-        let query = rotary.forward(heads(linear(&self.query, x.clone())));
-        let key = rotary.forward(heads(linear(&self.key, x.clone())));
+        let query = rotary.forward(linear(&self.query, x.clone()));
+        let key = rotary.forward(linear(&self.key, x.clone()));
         let value = heads(linear(&self.value, x));
         let attended = attend(query * (head_width as f64).powf(-0.5), key, value);
         linear(&self.output, attended.swap_dims(1, 2).reshape([batch, count, width]))
@@ -316,8 +318,7 @@ impl FeedForward {
 
     /// `x`: `[B, 1 + H·W, D]`
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let gate = activation::silu(linear(&self.gate, x.clone()));
-        let hidden = gate * linear(&self.up, x);
+        let hidden = silu_gate(linear(&self.gate, x.clone()), linear(&self.up, x));
         let hidden = match &self.norm {
             Some(norm) => norm.forward(hidden),
             None => hidden,

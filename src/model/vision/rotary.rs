@@ -2,6 +2,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::model::kernels::rotation::turn;
+
 /// Base of the frequencies.
 const THETA: f64 = 10_000.0;
 
@@ -53,8 +55,25 @@ impl Rotary {
 
     /// Turns every pair of channels by its angle.
     ///
+    /// # Shapes
+    /// - `x`: `[B, 1 + H·W, heads · head]`
+    /// - result: `[B, heads, 1 + H·W, head]`
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<4> {
+        match turn(x, &self.cos, &self.sin) {
+            Ok(turned) => self.heads(turned),
+            Err(x) => self.by_matrix(self.heads(x)),
+        }
+    }
+
+    /// `[B, 1 + H·W, heads · head]` → `[B, heads, 1 + H·W, head]`.
+    fn heads(&self, x: Tensor<3>) -> Tensor<4> {
+        let [batch, count, width] = x.dims();
+        let [.., head_width] = self.cos.dims();
+        x.reshape([batch, count, width / head_width, head_width]).swap_dims(1, 2)
+    }
+
     /// `x`: `[B, heads, 1 + H·W, head]`
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    fn by_matrix(&self, x: Tensor<4>) -> Tensor<4> {
         let swapped = x.clone().matmul(self.swap.clone());
         x * self.cos.clone() + swapped * self.sin.clone()
     }
@@ -73,6 +92,8 @@ fn swap(head_width: usize, device: &Device) -> Tensor<4> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use burn::tensor::{Distribution, Tolerance};
+
     use super::*;
 
     #[test]
@@ -82,7 +103,7 @@ mod tests {
         // Three tokens (CLS, (0, 0), (0, 1)), each (1, 0, 1, 0).
         let x = Tensor::<1>::from_data([1.0, 0.0, 1.0, 0.0].repeat(3).as_slice(), &device);
         let turned: Vec<f32> =
-            rotary.forward(x.reshape([1, 1, 3, 4])).into_data().try_to_vec().unwrap();
+            rotary.forward(x.reshape([1, 3, 4])).into_data().try_to_vec().unwrap();
         assert_eq!(turned[..8], [1.0, 0.0, 1.0, 0.0].repeat(2)[..]);
         // The last token is in column 1: its second pair turns by one radian.
         let expected = [1.0, 0.0, 1f32.cos(), 1f32.sin()];
@@ -91,5 +112,27 @@ mod tests {
         let spread = Rotary::new([1, 2], Some(1), 4, &device);
         let sin: Vec<f32> = spread.sin.into_data().try_to_vec().unwrap();
         assert!((sin[11] - 0.5f32.sin()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn values_and_gradients_are_those_of_the_matrix() {
+        let device = Device::flex().autodiff();
+        let rotary = Rotary::new([5, 7], None, 8, &device);
+        let random = |shape: [usize; 3]| {
+            let normal = Distribution::Normal(0.0, 1.0);
+            Tensor::<3>::random(shape, normal, &device)
+        };
+        let x = random([2, 36, 24]).require_grad();
+        let along = random([2, 36, 24]);
+        let of = |turned: Tensor<4>| {
+            let output = turned.swap_dims(1, 2).reshape([2, 36, 24]);
+            let gradients = (output.clone() * along.clone()).sum().backward();
+            [output.into_data(), x.grad(&gradients).unwrap().into_data()]
+        };
+        let found = of(rotary.forward(x.clone() * 1.0));
+        let expected = of(rotary.by_matrix(rotary.heads(x.clone() * 1.0)));
+        for (found, expected) in found.into_iter().zip(expected) {
+            found.assert_approx_eq::<f32>(&expected, Tolerance::absolute(1e-5));
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d};
+use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use super::windowed_attention::WindowedAttention;
 use super::{Resampling, Stem, stem_problem};
 use crate::model::ConfigProblem;
 use crate::model::activation::Activation;
+use crate::model::kernels::layer_norm::{LayerNorm, LayerNormConfig};
 use crate::model::mixed_precision::linear;
 use crate::model::storage::{Storage, store};
 

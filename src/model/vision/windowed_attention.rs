@@ -3,12 +3,13 @@
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;
-use burn::tensor::{Device, Distribution, Int, Tensor, TensorData, activation};
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 
 use super::Resampling;
 use super::resize::{Kernel, resize_table};
 use super::sam::SamConfig;
 use crate::model::attention::attend;
+use crate::model::kernels::softmax::softmax;
 use crate::model::mixed_precision::{linear, matmul};
 
 /// Multi-head self-attention on a map.
@@ -77,7 +78,7 @@ impl WindowedAttention {
             let by_place: Tensor<5> = by_row.unsqueeze_dim::<5>(4) + by_column.unsqueeze_dim(3);
             let by_place = by_place.reshape([batch, self.num_heads, cells, cells]);
             let logits = matmul(query, key.swap_dims(2, 3)) + by_place;
-            matmul(activation::softmax(logits, 3), value)
+            matmul(softmax(logits), value)
         } else {
             // What a row and a column add to a logit, as further channels that meet a 1 at theirs:
             // the sum is formed inside the fused product, and no score is ever kept.

@@ -4,13 +4,15 @@
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, ConvTranspose2d, ConvTranspose2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
-use burn::nn::{Initializer, LayerNorm, LayerNormConfig, PaddingConfig2d};
+use burn::nn::{Initializer, PaddingConfig2d};
 use burn::tensor::{Device, Tensor, activation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::convolution::Convolution;
 use crate::model::ConfigProblem;
+use crate::model::kernels::gelu::gelu;
+use crate::model::kernels::layer_norm::{LayerNorm, LayerNormConfig};
 
 /// Epsilon of every norm.
 const EPSILON: f64 = 1e-6;
@@ -222,7 +224,7 @@ impl Level {
             map = upscale.forward(map);
         }
         if let Some(norm) = &self.upscale_norm {
-            map = activation::gelu(over_channels(norm, map));
+            map = gelu(over_channels(norm, map));
         }
         if let Some(upscale) = &self.upscale_2 {
             map = upscale.forward(map);

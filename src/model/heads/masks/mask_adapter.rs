@@ -2,13 +2,14 @@
 //! seen and read, through a gate that starts closed.
 
 use burn::module::{Module, Param};
-use burn::nn::{LayerNorm, LayerNormConfig, Linear};
+use burn::nn::Linear;
 use burn::tensor::{Device, Distribution, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ConfigProblem;
 use crate::model::dense::dense;
+use crate::model::kernels::layer_norm::{LayerNorm, LayerNormConfig};
 use crate::model::mixed_precision::linear;
 use crate::model::prompt::two_way::{CROSS_ATTENTION_REDUCTION, TwoWayConfig, TwoWayTransformer};
 

@@ -3,8 +3,8 @@
 //! up-scaled image counts for its mask.
 
 use burn::module::{Module, Param};
+use burn::nn::Linear;
 use burn::nn::conv::{ConvTranspose2d, ConvTranspose2dConfig};
-use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Distribution, Tensor, activation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::Masks;
 use crate::model::ConfigProblem;
 use crate::model::dense::dense;
+use crate::model::kernels::gelu::gelu;
+use crate::model::kernels::layer_norm::{LayerNorm, LayerNormConfig};
 use crate::model::prompt::two_way::{CROSS_ATTENTION_REDUCTION, TwoWayConfig, TwoWayTransformer};
 
 /// The first up-scaling leaves this part of the channels, the second half of those (SAM).
@@ -218,8 +220,8 @@ impl Upscaling {
     /// `[R, D, H, W]` → `[R, D / 8, 4·H, 4·W]`
     fn forward(&self, map: Tensor<4>) -> Tensor<4> {
         let map = self.first.forward(map).permute([0, 2, 3, 1]);
-        let map = activation::gelu(self.norm.forward(map)).permute([0, 3, 1, 2]);
-        activation::gelu(self.second.forward(map))
+        let map = gelu(self.norm.forward(map)).permute([0, 3, 1, 2]);
+        gelu(self.second.forward(map))
     }
 }
 

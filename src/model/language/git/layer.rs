@@ -5,12 +5,14 @@
 //! into the same operations at a higher price.
 
 use burn::module::Module;
-use burn::nn::{Dropout, DropoutConfig, LayerNorm, Linear};
+use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
 
 use super::{GitConfig, layer_norm};
 use crate::model::activation::Activation;
 use crate::model::attention::attend_with_bias;
+use crate::model::kernels::dropout::dropout;
+use crate::model::kernels::layer_norm::LayerNorm;
 use crate::model::language::key_value::{KeyValue, split_heads};
 use crate::model::matrix_product::apply;
 
@@ -70,9 +72,9 @@ impl GitLayer {
         mask: Option<Tensor<4>>,
     ) -> Tensor<3> {
         let attended = self.attend(rows.clone(), memory, mask);
-        let rows = self.attention_norm.forward(rows + self.dropout.forward(attended));
+        let rows = self.attention_norm.forward(rows + dropout(&self.dropout, attended));
         let hidden = self.activation.forward(apply(&self.mlp_hidden, rows.clone()));
-        let hidden = self.dropout.forward(apply(&self.mlp_output, hidden));
+        let hidden = dropout(&self.dropout, apply(&self.mlp_output, hidden));
         self.mlp_norm.forward(rows + hidden)
     }
 
@@ -82,7 +84,7 @@ impl GitLayer {
         // Scaling queries rather than scores touches fewer numbers.
         let query = apply(&self.query, rows).div_scalar((head_width as f64).sqrt());
         let query = split_heads(query, self.num_heads);
-        let drop = |weights| self.dropout.forward(weights);
+        let drop = |weights| dropout(&self.dropout, weights);
         let mixed = attend_with_bias(query, memory.keys(), memory.values(), mask, drop);
         let mixed = mixed.swap_dims(1, 2);
         apply(&self.attention_output, mixed.flatten::<3>(2, 3))
