@@ -57,6 +57,12 @@ impl HostArray {
     }
 }
 
+/// Whether an operation of ours can have `tensor`: numbers of 32 bits on the processor, without gradient
+/// checkpointing.
+pub(crate) fn is_here<const D: usize>(tensor: &Tensor<D>) -> bool {
+    HostInput::of(tensor).is_some()
+}
+
 /// The numbers of a tensor without autodiff; `None` for what is elsewhere or not of 32 bits.
 pub(crate) fn numbers<const D: usize>(tensor: &Tensor<D>) -> Option<HostArray> {
     match HostInput::of(tensor)? {
@@ -65,20 +71,17 @@ pub(crate) fn numbers<const D: usize>(tensor: &Tensor<D>) -> Option<HostArray> {
     }
 }
 
-/// The same with numbers that `work` changed, in place where nobody else holds them; as it was where
-/// [`numbers`] has none.
+/// The same without gradients, and with numbers that `work` changed, in place where nobody else holds them; `tensor`
+/// [is here](is_here).
 pub(crate) fn change<const D: usize>(
     tensor: Tensor<D>,
     work: impl FnOnce(&mut [f32]),
-) -> Result<Tensor<D>, Tensor<D>> {
-    let array = match HostInput::take(tensor)? {
-        HostInput::Plain(tensor) => HostArray::of(tensor),
-        HostInput::Tracked(tensor) => return Err(Tensor::from_primitive::<Autodiff<Flex>>(tensor)),
-    };
+) -> Tensor<D> {
+    let array = HostArray::of(HostInput::take(tensor).into_inner());
     let shape = array.shape();
     let mut values = array.into_values();
     work(&mut values);
-    Ok(Tensor::from_primitive::<Flex>(HostArray::new(values, shape).0))
+    Tensor::from_primitive::<Flex>(HostArray::new(values, shape).0)
 }
 
 /// What the backward pass of an operation with `N` inputs needs, and what it does.
@@ -96,17 +99,17 @@ pub(crate) enum HostInput {
 }
 
 impl HostInput {
-    /// As [`Self::of`], of numbers that nobody else may hold then: they can be changed in place.
-    pub(crate) fn take<const D: usize>(tensor: Tensor<D>) -> Result<Self, Tensor<D>> {
-        if Self::of(&tensor).is_none() {
-            return Err(tensor);
-        }
-        let kept = tensor.clone();
+    /// As [`Self::of`], of a tensor that [is here](is_here); where nobody else holds its numbers, they can be
+    /// changed in place.
+    pub(crate) fn take<const D: usize>(tensor: Tensor<D>) -> Self {
         let taken = match tensor.is_autodiff() {
             true => tensor.try_into_primitive::<Autodiff<Flex>>().map(Self::Tracked),
             false => tensor.try_into_primitive::<Flex>().map(Self::Plain),
         };
-        taken.map_err(|_| kept)
+        match taken {
+            Ok(input) => input,
+            Err(_) => unreachable!("looked at before"),
+        }
     }
 
     fn into_inner(self) -> FloatTensor<Flex> {

@@ -61,8 +61,10 @@ impl ModuleVisitor for Scale {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.remove::<D>(param.id) {
             let factor = self.factor as f32;
-            let scaled = host::change(gradient, |values| scale(values, factor));
-            let scaled = scaled.unwrap_or_else(|gradient| gradient * self.factor);
+            let scaled = match host::is_here(&gradient) {
+                true => host::change(gradient, |values| scale(values, factor)),
+                false => gradient * self.factor,
+            };
             self.gradients.register(param.id, scaled);
         }
     }

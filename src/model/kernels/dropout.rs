@@ -5,7 +5,7 @@ use burn::nn::Dropout;
 use burn::tensor::{Distribution, Tensor};
 use pixelllm_kernels::dropout::Dropped;
 
-use crate::backend::host::{HostArray, HostInput, HostOperation, apply};
+use crate::backend::host::{HostArray, HostInput, HostOperation, apply, is_here};
 
 /// What `layer` makes of `x`, with other random numbers than its own.
 pub fn dropout<const D: usize>(layer: &Dropout, x: Tensor<D>) -> Tensor<D> {
@@ -13,16 +13,15 @@ pub fn dropout<const D: usize>(layer: &Dropout, x: Tensor<D>) -> Tensor<D> {
     if layer.prob == 0.0 || !layer.training.is_enabled() || !device.is_autodiff() {
         return x;
     }
-    let x = match HostInput::take(x) {
-        Ok(x) => x,
-        Err(x) => return layer.forward(x),
-    };
+    if !is_here(&x) {
+        return layer.forward(x);
+    }
     // Drawn from the generator that every step seeds.
     let places = Distribution::Uniform(0.0, 16_777_216.0);
     let seeds = Tensor::<1>::random([2], places, &device.inner()).into_data();
     let seed = seeds.iter::<f32>().fold(0, |seed, part| (seed << 16) ^ part as u32);
     let dropped = Dropped::new(layer.prob, seed);
-    apply([x], |[x]| (apply_to(dropped, x), dropped))
+    apply([HostInput::take(x)], |[x]| (apply_to(dropped, x), dropped))
 }
 
 /// What is left of `x`.

@@ -3,25 +3,24 @@
 use burn::tensor::Tensor;
 use pixelllm_kernels::rotation::Angles;
 
-use crate::backend::host::{HostArray, HostInput, HostOperation, apply};
+use crate::backend::host::{HostArray, HostInput, HostOperation, apply, is_here};
 
-/// Every pair of channels of every head, turned by the angle of its token; `x` comes back where Burn's own
-/// operations have to do it.
+/// Whether [`turn`] can have `x` and the angles; otherwise Burn's own operations have to do it.
+pub fn can_turn<const N: usize>(x: &Tensor<3>, cos: &Tensor<N>, sin: &Tensor<N>) -> bool {
+    is_here(x) && is_here(cos) && is_here(sin)
+}
+
+/// Every pair of channels of every head, turned by the angle of its token.
 ///
 /// # Shapes
 /// - `x`: `[B, L, heads · head]`
 /// - `cos`, `sin`: `[…, L, head]`, the same for both channels of a pair
-pub fn turn<const N: usize>(
-    x: Tensor<3>,
-    cos: &Tensor<N>,
-    sin: &Tensor<N>,
-) -> Result<Tensor<3>, Tensor<3>> {
-    let [Some(cos), Some(sin)] = [cos, sin].map(HostInput::of) else { return Err(x) };
-    let x = HostInput::take(x)?;
-    Ok(apply([x, cos, sin], |[x, cos, sin]| {
+pub fn turn<const N: usize>(x: Tensor<3>, cos: &Tensor<N>, sin: &Tensor<N>) -> Tensor<3> {
+    let inputs = [HostInput::take(x), HostInput::take(cos.clone()), HostInput::take(sin.clone())];
+    apply(inputs, |[x, cos, sin]| {
         let angles = Turn { cos, sin };
         (angles.turn(x, 1.0), angles)
-    }))
+    })
 }
 
 #[derive(Debug, Clone)]

@@ -3,15 +3,14 @@
 use burn::tensor::{Tensor, activation};
 use pixelllm_kernels::softmax::{backward, forward};
 
-use crate::backend::host::{HostArray, HostInput, HostOperation, apply};
+use crate::backend::host::{HostArray, HostInput, HostOperation, apply, is_here};
 
 /// Softmax of every row.
 pub fn softmax<const D: usize>(scores: Tensor<D>) -> Tensor<D> {
-    let scores = match HostInput::take(scores) {
-        Ok(scores) => scores,
-        Err(scores) => return activation::softmax(scores, D - 1),
-    };
-    apply([scores], |[scores]| {
+    if !is_here(&scores) {
+        return activation::softmax(scores, D - 1);
+    }
+    apply([HostInput::take(scores)], |[scores]| {
         let (shape, length) = (scores.shape(), scores.last());
         let mut values = scores.into_values();
         forward(&mut values, length);

@@ -42,10 +42,10 @@ pub fn text_loss(
     // (1 − ε) on the true class and ε / (V − 1) on each of the others.
     let others = label_smoothing / (size as f64 - 1.0);
     let labels = || labels(&tokens, &valid, [(1.0 - label_smoothing) as f32, others as f32]);
-    let logits = match cross_entropy(logits.reshape([batch * rows * length, size]), labels) {
-        Ok(loss) => return loss,
-        Err(logits) => logits.reshape([batch, rows, length, size]),
-    };
+    let scores = logits.clone().reshape([batch * rows * length, size]);
+    if let Some(loss) = cross_entropy(scores, labels) {
+        return loss;
+    }
     let targets = tokens.narrow(2, 1, length - 1);
     let logits = logits.narrow(2, 0, length - 1);
 

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::model::kernels::rotation::turn;
+use crate::model::kernels::rotation::{can_turn, turn};
 
 /// Base of the frequencies.
 const THETA: f64 = 10_000.0;
@@ -59,9 +59,9 @@ impl Rotary {
     /// - `x`: `[B, 1 + H·W, heads · head]`
     /// - result: `[B, heads, 1 + H·W, head]`
     pub fn forward(&self, x: Tensor<3>) -> Tensor<4> {
-        match turn(x, &self.cos, &self.sin) {
-            Ok(turned) => self.heads(turned),
-            Err(x) => self.by_matrix(self.heads(x)),
+        match can_turn(&x, &self.cos, &self.sin) {
+            true => self.heads(turn(x, &self.cos, &self.sin)),
+            false => self.by_matrix(self.heads(x)),
         }
     }
 
