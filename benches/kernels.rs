@@ -23,8 +23,6 @@ use pixelllm::training::optimizer::optimizer;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-/// As `src/main.rs`: freed memory is kept.
-const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -131,10 +129,11 @@ fn text_loss(rows: usize, vocabulary: usize, device: &Device) {
     passes(&name, [[rows, vocabulary]], device, burn, ours);
 }
 
-/// A step of a model of 1.1 million parameters in 16 matrices.
-fn adamw(device: &Device) {
-    let model: Vec<Linear> =
-        (0..16).map(|_| LinearConfig::new(262, 262).with_bias(false).init(device)).collect();
+/// A step of `count` matrices of `shape`.
+fn adamw(count: usize, shape: [usize; 2], device: &Device) {
+    let [inputs, outputs] = shape;
+    let layer = |_| LinearConfig::new(inputs, outputs).with_bias(false).init(device);
+    let model: Vec<Linear> = (0..count).map(layer).collect();
     let gradients = || {
         let sum = |layer: &Linear| layer.weight.val().square().sum();
         let loss = model.iter().map(sum).reduce(|one, other| one + other);
@@ -151,15 +150,9 @@ fn adamw(device: &Device) {
     compare(&name, || step(&mut burn), || step(&mut ours));
 }
 
-/// What `pixelllm train` does before anything else.
-#[allow(unsafe_code)]
-fn keep_memory() {
-    // SAFETY: sets a number in mimalloc's table of options, before any other thread is there.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
-}
-
 fn main() -> Result<(), Failure> {
-    keep_memory();
+    // As `pixelllm train`.
+    pixelllm::allocator::keep_freed_memory(None);
     let device = backend::device("cpu")?.autodiff();
     device.seed(0);
     println!("| operation | Burn, ms | here, ms | ratio |");
@@ -168,6 +161,8 @@ fn main() -> Result<(), Failure> {
     rotation(&device);
     text_loss(32 * 64, 256, &device);
     text_loss(8 * 64, 30_522, &device);
-    adamw(&device);
+    // The quickstart's, and the embedding of BERT's vocabulary.
+    adamw(16, [262, 262], &device);
+    adamw(1, [30_522, 768], &device);
     Ok(())
 }

@@ -38,8 +38,6 @@ use peer::Failure;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-/// As `src/main.rs`: freed memory is kept.
-const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 /// The experiment whose model, losses and optimizer are the first case, and whose losses and optimizer
 /// are also those of the second.
@@ -203,15 +201,9 @@ fn export(model: &TrainingModel, path: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What `pixelllm train` does before anything else.
-#[allow(unsafe_code)]
-fn keep_memory() {
-    // SAFETY: sets a number in mimalloc's table of options, before any other thread is there.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
-}
-
 fn main() -> Result<(), Failure> {
-    keep_memory();
+    // As `pixelllm train`.
+    pixelllm::allocator::keep_freed_memory(None);
     let device = backend::device("cpu")?.autodiff();
     device.seed(0);
     let mut case = None;

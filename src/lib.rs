@@ -5,7 +5,7 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | [`geometry`], [`error`], [`backend`] | boxes and points, the error type, the only names of backends |
+//! | [`geometry`], [`error`], [`backend`], [`allocator`] | boxes and points, the error type, the only names of backends, how long freed memory is kept |
 //! | [`model`] | vision encoders, prompt adapter, language model, heads, losses |
 //! | [`metrics`] | scores on plain data |
 //! | [`data`] | public formats → samples → batches, and the `shapes` world |
@@ -20,6 +20,7 @@
 //! A floor may use those below it, never one above: see `docs/src/architecture.md`.
 
 pub mod ablation;
+pub mod allocator;
 pub mod backend;
 pub mod cli;
 pub mod data;

@@ -47,7 +47,7 @@ fn training_in_micro_batches_is_training_on_the_whole_batch() {
 }
 
 #[test]
-fn places_on_one_device_change_no_digit_and_checkpointing_only_rounding() {
+fn checkpointing_and_places_on_one_device_change_no_digit() {
     let workshop = Workshop::new();
     let usual = trained(&workshop, "usual", &[]);
     let checkpointed = trained(&workshop, "less", &["training.gradient_checkpointing=true"]);
@@ -56,9 +56,8 @@ fn places_on_one_device_change_no_digit_and_checkpointing_only_rounding() {
         let keys = ["loss", "text_loss", "point_loss", "gradient_norm"];
         steps.iter().map(|step| keys.map(|key| step[key].clone())).collect::<Vec<_>>()
     };
+    assert_eq!(figures(&usual), figures(&checkpointed));
     assert_eq!(figures(&usual), figures(&placed));
-    // What is one operation of ours without it is several of Burn's, which can be computed again.
-    assert_close(&usual, &checkpointed, 1e-5);
 
     // And are no part of what a run is: it goes on with others.
     let overrides = set(&[&FIXED[..], &["training.gradient_checkpointing=true"]].concat());

@@ -10,9 +10,9 @@ use crate::rows::{largest, rows_at_once, sum};
 /// What each row should say.
 #[derive(Debug, Clone)]
 pub struct Labels {
-    /// The class of each row.
+    /// The class of each row, `[R]`.
     pub classes: Vec<usize>,
-    /// What each row counts.
+    /// What each row counts, `[R]`.
     pub weights: Vec<f32>,
     /// Probability of the class of a row.
     pub of_class: f32,

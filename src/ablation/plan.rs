@@ -7,8 +7,8 @@ use toml::Value;
 use super::sweep::{Sweep, Variant, settings, slug};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Experiment};
-use crate::training::resume;
 use crate::training::run_directory::RunDirectory;
+use crate::training::{frozen, resume};
 
 /// A variant with a seed: one run.
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ pub enum Progress {
 /// The trials of `sweep`, their run directories under `out`. Every experiment is checked.
 ///
 /// # Errors
-/// Whatever [`experiment::load`] finds in any of them; [`Error::Usage`] for a `{run:…}` that names no
+/// Whatever [`experiment::load`] and [`frozen::check`] find in any of them; [`Error::Usage`] for a `{run:…}` that names no
 /// variant or goes in a circle, and for names that would share a folder.
 pub fn plan(sweep: &Sweep, out: &Path) -> Result<Plan> {
     let variants = sweep.combinations();
@@ -70,11 +70,13 @@ pub fn plan(sweep: &Sweep, out: &Path) -> Result<Plan> {
                 overrides.push(format!("{key}={value}"));
             }
             let file = variant.experiment.as_ref().unwrap_or(&sweep.experiment).clone();
+            let experiment = experiment::load(&file, &overrides)?;
+            frozen::check(&experiment)?;
             trials.push(Trial {
                 variant: v,
                 seed,
                 directory: directory(v),
-                experiment: experiment::load(&file, &overrides)?,
+                experiment,
                 file,
                 overrides,
                 needs: needs.into_iter().map(|needed| s * variants.len() + needed).collect(),
@@ -221,6 +223,11 @@ mod tests {
             plan(&sweep, Path::new("out")).unwrap_err().to_string()
         };
         assert!(problem("max_steps", "max_stepz").contains("training.max_stepz"));
+        // A pattern of the experiment that names nothing in the model of a variant.
+        let without_sam = "set.model.vision.sam = false\nset.training.frozen = ['vision.sam']\n";
+        assert!(
+            problem("set.weights", &format!("{without_sam}set.weights")).contains("vision.sam")
+        );
         assert!(problem("{run:whole}", "{run:hole}").contains("names no variant"));
         assert!(problem("{run:whole}", "{run:from whole}").contains("waits for itself"));
         assert!(problem("'from whole'", "'Whole!'").contains("share the folder whole"));

@@ -2,14 +2,18 @@
 //!
 //! Burn's processor backend has few operations that are fused, and under autodiff it has fewer: a layer
 //! norm is ten operations on whole tensors then, and ten more in the backward pass, most of them on one
-//! thread. What is recorded here is one node of Burn's graph. It is for numbers of 32 bits; with gradient
-//! checkpointing, Burn's own operations do the work, because they can be computed again.
+//! thread. What is recorded here is one node of Burn's graph, for numbers of 32 bits. With gradient checkpointing,
+//! a node keeps nothing: its inputs are asked for, and its forward pass done again, in the backward pass.
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
+use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::checkpoint::retro_forward::RetroForward;
+use burn::backend::autodiff::checkpoint::state::BackwardStates;
+use burn::backend::autodiff::checkpoint::strategy::{BalancedCheckpointing, NoCheckpointing};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
@@ -57,8 +61,7 @@ impl HostArray {
     }
 }
 
-/// Whether an operation of ours can have `tensor`: numbers of 32 bits on the processor, without gradient
-/// checkpointing.
+/// Whether an operation of ours can have `tensor`: numbers of 32 bits on the processor.
 pub(crate) fn is_here<const D: usize>(tensor: &Tensor<D>) -> bool {
     HostInput::of(tensor).is_some()
 }
@@ -67,7 +70,7 @@ pub(crate) fn is_here<const D: usize>(tensor: &Tensor<D>) -> bool {
 pub(crate) fn numbers<const D: usize>(tensor: &Tensor<D>) -> Option<HostArray> {
     match HostInput::of(tensor)? {
         HostInput::Plain(tensor) => Some(HostArray::of(tensor)),
-        HostInput::Tracked(_) => None,
+        HostInput::Tracked(_) | HostInput::Checkpointed(_) => None,
     }
 }
 
@@ -86,8 +89,8 @@ pub(crate) fn change<const D: usize>(
 
 /// What the backward pass of an operation with `N` inputs needs, and what it does.
 pub(crate) trait HostOperation<const N: usize>: Clone + Debug + Send + 'static {
-    /// Gradients of the inputs that are `wanted`, from that of the output.
-    fn backward(self, gradient: HostArray, wanted: [bool; N]) -> [Option<HostArray>; N];
+    /// Gradients of the inputs from that of the output; `None` for inputs that never have one.
+    fn backward(self, gradient: HostArray) -> [Option<HostArray>; N];
 }
 
 /// An input of an operation on the host.
@@ -96,46 +99,48 @@ pub(crate) enum HostInput {
     Plain(FloatTensor<Flex>),
     /// Of a device with autodiff.
     Tracked(FloatTensor<Autodiff<Flex>>),
+    /// Of one with gradient checkpointing, too.
+    Checkpointed(FloatTensor<Autodiff<Flex, BalancedCheckpointing>>),
 }
 
 impl HostInput {
+    /// `None` for what is elsewhere or not of 32 bits.
+    pub(crate) fn of<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
+        (tensor.dtype() == DType::F32).then(|| tensor.clone()).and_then(Self::converted)
+    }
+
     /// As [`Self::of`], of a tensor that [is here](is_here); where nobody else holds its numbers, they can be
     /// changed in place.
     pub(crate) fn take<const D: usize>(tensor: Tensor<D>) -> Self {
-        let taken = match tensor.is_autodiff() {
-            true => tensor.try_into_primitive::<Autodiff<Flex>>().map(Self::Tracked),
-            false => tensor.try_into_primitive::<Flex>().map(Self::Plain),
-        };
-        match taken {
-            Ok(input) => input,
-            Err(_) => unreachable!("looked at before"),
+        Self::converted(tensor).unwrap_or_else(|| unreachable!("looked at before"))
+    }
+
+    fn converted<const D: usize>(tensor: Tensor<D>) -> Option<Self> {
+        if !tensor.is_autodiff() {
+            return tensor.try_into_primitive::<Flex>().ok().map(Self::Plain);
+        }
+        match tensor.clone().try_into_primitive::<Autodiff<Flex>>() {
+            Ok(tracked) => Some(Self::Tracked(tracked)),
+            Err(_) => {
+                let checkpointed =
+                    tensor.try_into_primitive::<Autodiff<Flex, BalancedCheckpointing>>();
+                checkpointed.ok().map(Self::Checkpointed)
+            }
         }
     }
 
     fn into_inner(self) -> FloatTensor<Flex> {
         match self {
             Self::Plain(tensor) => tensor,
-            Self::Tracked(tensor) => tensor.into_primitive(),
+            Self::Tracked(tensor) | Self::Checkpointed(tensor) => tensor.into_primitive(),
         }
     }
 
+    /// What has no gradients is a constant.
     fn into_tracked(self) -> FloatTensor<Autodiff<Flex>> {
         match self {
             Self::Plain(tensor) => Autodiff::<Flex>::from_inner(tensor),
-            Self::Tracked(tensor) => tensor,
-        }
-    }
-
-    /// `None` for what is elsewhere, not of 32 bits, or on a device with gradient checkpointing.
-    pub(crate) fn of<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
-        if tensor.dtype() != DType::F32 {
-            return None;
-        }
-        let tensor = tensor.clone();
-        if tensor.is_autodiff() {
-            tensor.try_into_primitive::<Autodiff<Flex>>().ok().map(Self::Tracked)
-        } else {
-            tensor.try_into_primitive::<Flex>().ok().map(Self::Plain)
+            Self::Tracked(tensor) | Self::Checkpointed(tensor) => tensor,
         }
     }
 }
@@ -144,17 +149,20 @@ impl HostInput {
 /// backward pass needs. Where one input is tracked, those that are not are constants.
 pub(crate) fn apply<O: HostOperation<N>, const N: usize, const D: usize>(
     inputs: [HostInput; N],
-    forward: impl FnOnce([HostArray; N]) -> (HostArray, O),
+    forward: impl Fn([HostArray; N]) -> (HostArray, O) + Send + Sync + 'static,
 ) -> Tensor<D> {
-    let is_tracked = inputs.iter().any(|input| matches!(input, HostInput::Tracked(_)));
-    if !is_tracked {
+    let any = |is: fn(&HostInput) -> bool| inputs.iter().any(is);
+    if any(|input| matches!(input, HostInput::Checkpointed(_))) {
+        return checkpointed(inputs.map(HostInput::into_tracked), Arc::new(forward));
+    }
+    if !any(|input| matches!(input, HostInput::Tracked(_))) {
         let (output, _) = forward(inputs.map(|input| HostArray::of(input.into_inner())));
         return Tensor::from_primitive::<Flex>(output.0);
     }
     let inputs = inputs.map(HostInput::into_tracked);
     let guards = inputs.each_ref().map(|input| input.node());
     let arrays = inputs.map(|input| HostArray::of(input.into_primitive()));
-    let node = Node::<O, N>(PhantomData).prepare::<NoCheckpointing>(guards).compute_bound();
+    let node = Kept::<O, N>(PhantomData).prepare::<NoCheckpointing>(guards).compute_bound();
     let (output, operation) = forward(arrays);
     let output = match node.stateful() {
         OpsKind::Tracked(node) => node.finish(operation, output.0),
@@ -163,21 +171,101 @@ pub(crate) fn apply<O: HostOperation<N>, const N: usize, const D: usize>(
     Tensor::from_primitive::<Autodiff<Flex>>(output)
 }
 
-/// The node of an operation in Burn's graph.
+/// The node of an operation that keeps what its backward pass needs.
 #[derive(Debug)]
-struct Node<O, const N: usize>(PhantomData<O>);
+struct Kept<O, const N: usize>(PhantomData<O>);
 
-impl<O: HostOperation<N>, const N: usize> Backward<Flex, N> for Node<O, N> {
+impl<O: HostOperation<N>, const N: usize> Backward<Flex, N> for Kept<O, N> {
     type State = O;
 
     fn backward(self, ops: Ops<O, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = HostArray::of(gradients.consume::<Flex>(&ops.node));
-        let wanted = ops.parents.each_ref().map(Option::is_some);
-        let found = ops.state.backward(gradient, wanted);
-        for (parent, gradient) in ops.parents.into_iter().zip(found) {
-            if let (Some(parent), Some(gradient)) = (parent, gradient) {
-                gradients.register::<Flex>(parent.id, gradient.0);
-            }
+        let inputs = ops.parents.map(|input| input.map(|input| input.id));
+        register(inputs, ops.state.backward(gradient), gradients);
+    }
+}
+
+/// Adds what an operation `found` to the gradients of its inputs.
+fn register<const N: usize>(
+    inputs: [Option<NodeId>; N],
+    found: [Option<HostArray>; N],
+    gradients: &mut Gradients,
+) {
+    for (input, gradient) in inputs.into_iter().zip(found) {
+        if let (Some(input), Some(gradient)) = (input, gradient) {
+            gradients.register::<Flex>(input, gradient.0);
         }
+    }
+}
+
+type Forward<O, const N: usize> = dyn Fn([HostArray; N]) -> (HostArray, O) + Send + Sync;
+
+/// As [`apply`], of a device with gradient checkpointing.
+fn checkpointed<O: HostOperation<N>, const N: usize, const D: usize>(
+    inputs: [FloatTensor<Autodiff<Flex>>; N],
+    forward: Arc<Forward<O, N>>,
+) -> Tensor<D> {
+    let guards = inputs.each_ref().map(|input| input.node());
+    let again = Again { inputs: guards.each_ref().map(|guard| guard.id()), forward };
+    let node = Recomputed::<O, N>(PhantomData).prepare::<BalancedCheckpointing>(guards);
+    let node = node.memory_bound().retro_forward(again.clone()).parents(&inputs).stateful();
+    let output = |inputs: [FloatTensor<Autodiff<Flex>>; N]| {
+        (again.forward)(inputs.map(|input| HostArray::of(input.into_primitive()))).0.0
+    };
+    let output = match node {
+        OpsKind::Tracked(mut node) => {
+            for input in &inputs {
+                node.checkpoint(input);
+            }
+            node.finish(again.clone(), output(inputs))
+        }
+        OpsKind::UnTracked(node) => node.finish(output(inputs)),
+    };
+    Tensor::from_primitive::<Autodiff<Flex, BalancedCheckpointing>>(output)
+}
+
+/// How an operation is done again.
+struct Again<O, const N: usize> {
+    inputs: [NodeId; N],
+    forward: Arc<Forward<O, N>>,
+}
+
+impl<O, const N: usize> Clone for Again<O, N> {
+    fn clone(&self) -> Self {
+        Self { inputs: self.inputs, forward: self.forward.clone() }
+    }
+}
+
+impl<O, const N: usize> Debug for Again<O, N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Again").field("inputs", &self.inputs).finish_non_exhaustive()
+    }
+}
+
+impl<O: HostOperation<N>, const N: usize> RetroForward for Again<O, N> {
+    fn forward(&self, states: &mut BackwardStates, output: NodeId) {
+        let inputs = self.inputs.each_ref().map(|input| HostArray::of(states.get_state(input)));
+        states.save(output, (self.forward)(inputs).0.0);
+    }
+}
+
+/// The node of an operation whose forward pass is done again in the backward pass.
+#[derive(Debug)]
+struct Recomputed<O, const N: usize>(PhantomData<O>);
+
+impl<O: HostOperation<N>, const N: usize> Backward<Flex, N> for Recomputed<O, N> {
+    type State = Again<O, N>;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, N>,
+        gradients: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let gradient = HostArray::of(gradients.consume::<Flex>(&ops.node));
+        let kept = ops.state.inputs.map(|input| checkpointer.retrieve_node_output(input));
+        let (_, operation) = (ops.state.forward)(kept.map(HostArray::of));
+        let inputs = ops.parents.map(|input| input.map(|input| input.id));
+        register(inputs, operation.backward(gradient), gradients);
     }
 }

@@ -8,7 +8,6 @@ use burn::optim::lr_scheduler::linear::LinearLrSchedulerConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::{ModuleLrScheduler, ModuleLrSchedulerConfig};
 use burn::optim::lr_scheduler::sequential::SequentialLrSchedulerConfig;
 use burn::optim::{AdjustLrFn, ModuleOptimizer, MuonConfig};
-
 use pixelllm_kernels::adamw::AdamW as Settings;
 
 use super::adamw::OnePassAdamW;

@@ -14,8 +14,9 @@ pub fn cross_entropy(scores: Tensor<2>, labels: impl FnOnce() -> Labels) -> Opti
     if !is_here(&scores) {
         return None;
     }
-    Some(apply([HostInput::take(scores)], |[scores]| {
-        let labels = labels();
+    let labels = labels();
+    Some(apply([HostInput::take(scores)], move |[scores]| {
+        let labels = labels.clone();
         let (loss, normalisers) = forward(scores.values(), scores.last(), &labels);
         (HostArray::new(vec![loss], [1]), CrossEntropy { scores, labels, normalisers })
     }))
@@ -30,7 +31,7 @@ struct CrossEntropy {
 }
 
 impl HostOperation<1> for CrossEntropy {
-    fn backward(self, gradient: HostArray, _: [bool; 1]) -> [Option<HostArray>; 1] {
+    fn backward(self, gradient: HostArray) -> [Option<HostArray>; 1] {
         let Self { scores, labels, normalisers } = self;
         let gradient = gradient.values().first().copied().unwrap_or(0.0);
         let (shape, length) = (scores.shape(), scores.last());

@@ -7,7 +7,7 @@ use pixelllm_kernels::dropout::Dropped;
 
 use crate::backend::host::{HostArray, HostInput, HostOperation, apply, is_here};
 
-/// What `layer` makes of `x`, with other random numbers than its own.
+/// What `layer` makes of `x`, with other random numbers than its own; `x` may have any shape.
 pub fn dropout<const D: usize>(layer: &Dropout, x: Tensor<D>) -> Tensor<D> {
     let device = x.device();
     if layer.prob == 0.0 || !layer.training.is_enabled() || !device.is_autodiff() {
@@ -21,7 +21,7 @@ pub fn dropout<const D: usize>(layer: &Dropout, x: Tensor<D>) -> Tensor<D> {
     let seeds = Tensor::<1>::random([2], places, &device.inner()).into_data();
     let seed = seeds.iter::<f32>().fold(0, |seed, part| (seed << 16) ^ part as u32);
     let dropped = Dropped::new(layer.prob, seed);
-    apply([HostInput::take(x)], |[x]| (apply_to(dropped, x), dropped))
+    apply([HostInput::take(x)], move |[x]| (apply_to(dropped, x), dropped))
 }
 
 /// What is left of `x`.
@@ -33,7 +33,7 @@ fn apply_to(dropped: Dropped, x: HostArray) -> HostArray {
 }
 
 impl HostOperation<1> for Dropped {
-    fn backward(self, gradient: HostArray, _: [bool; 1]) -> [Option<HostArray>; 1] {
+    fn backward(self, gradient: HostArray) -> [Option<HostArray>; 1] {
         [Some(apply_to(self, gradient))]
     }
 }

@@ -5,7 +5,7 @@ use pixelllm_kernels::gelu::{backward, forward};
 
 use crate::backend::host::{HostArray, HostInput, HostOperation, apply};
 
-/// GELU of every number.
+/// GELU of every number of `x`, of any shape.
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let Some(input) = HostInput::of(&x) else { return activation::gelu(x) };
     apply([input], |[x]| {
@@ -21,7 +21,7 @@ struct Gelu {
 }
 
 impl HostOperation<1> for Gelu {
-    fn backward(self, gradient: HostArray, _: [bool; 1]) -> [Option<HostArray>; 1] {
+    fn backward(self, gradient: HostArray) -> [Option<HostArray>; 1] {
         let shape = gradient.shape();
         let mut values = gradient.into_values();
         backward(self.x.values(), &mut values);

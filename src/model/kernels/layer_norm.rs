@@ -55,7 +55,7 @@ impl LayerNorm {
     }
 }
 
-/// As [`LayerNorm::forward`].
+/// As [`LayerNorm::forward`]; `gamma`, `beta`: `[D]`.
 fn layer_norm<const N: usize>(
     x: Tensor<N>,
     gamma: Tensor<1>,
@@ -65,13 +65,13 @@ fn layer_norm<const N: usize>(
     let channels = [&gamma, &beta].map(HostInput::of);
     match (HostInput::of(&x), channels) {
         (Some(x), [Some(gamma), Some(beta)]) => {
-            apply([x, gamma, beta], |[x, gamma, beta]| fused(x, gamma, &beta, epsilon as f32))
+            apply([x, gamma, beta], move |[x, gamma, beta]| fused(x, gamma, &beta, epsilon as f32))
         }
         _ => by_burn(x, gamma, beta, epsilon),
     }
 }
 
-/// Burn's own, in 32 bits where numbers have fewer.
+/// Burn's own, in 32 bits where numbers have fewer. Shapes as in [`layer_norm`].
 fn by_burn<const N: usize>(
     x: Tensor<N>,
     gamma: Tensor<1>,
@@ -103,7 +103,7 @@ fn fused(x: HostArray, gamma: HostArray, beta: &HostArray, epsilon: f32) -> (Hos
 }
 
 impl HostOperation<3> for Kept {
-    fn backward(self, gradient: HostArray, _: [bool; 3]) -> [Option<HostArray>; 3] {
+    fn backward(self, gradient: HostArray) -> [Option<HostArray>; 3] {
         let (shape, width) = (gradient.shape(), gradient.last());
         let mut values = gradient.into_values();
         let (x, gamma) = (self.x.values(), self.gamma.values());

@@ -1,7 +1,6 @@
 //! What training on the processor spends its time on beside matrix products, each in one pass over its
 //! numbers on every thread (the crate `pixelllm-kernels`), with a backward pass of its own
-//! (`crate::backend::host`). On other devices, in other types and with gradient checkpointing, Burn's own
-//! operations compute the same.
+//! (`crate::backend::host`). On other devices and in other types, Burn's own operations compute the same.
 
 pub mod cross_entropy;
 pub mod dropout;

@@ -43,7 +43,7 @@ impl Turn {
 }
 
 impl HostOperation<3> for Turn {
-    fn backward(self, gradient: HostArray, _: [bool; 3]) -> [Option<HostArray>; 3] {
+    fn backward(self, gradient: HostArray) -> [Option<HostArray>; 3] {
         [Some(self.turn(gradient, -1.0)), None, None]
     }
 }

@@ -1,11 +1,11 @@
-//! Softmax over the last axis, with what is added to scores first.
+//! Softmax over the last axis.
 
 use burn::tensor::{Tensor, activation};
 use pixelllm_kernels::softmax::{backward, forward};
 
 use crate::backend::host::{HostArray, HostInput, HostOperation, apply, is_here};
 
-/// Softmax of every row.
+/// Softmax of every row of `scores`, `[…, L]`; the result has its shape.
 pub fn softmax<const D: usize>(scores: Tensor<D>) -> Tensor<D> {
     if !is_here(&scores) {
         return activation::softmax(scores, D - 1);
@@ -25,7 +25,7 @@ struct Softmax {
 }
 
 impl HostOperation<1> for Softmax {
-    fn backward(self, gradient: HostArray, _: [bool; 1]) -> [Option<HostArray>; 1] {
+    fn backward(self, gradient: HostArray) -> [Option<HostArray>; 1] {
         let (shape, length) = (gradient.shape(), gradient.last());
         let mut values = gradient.into_values();
         backward(self.weights.values(), &mut values, length);

@@ -5,7 +5,7 @@ use pixelllm_kernels::swiglu::{backward, forward};
 
 use crate::backend::host::{HostArray, HostInput, HostOperation, apply};
 
-/// `silu(gate) · up`; all of one shape.
+/// `silu(gate) · up`; all of one shape, whichever it is.
 pub fn silu_gate<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
     let [Some(of_gate), Some(of_up)] = [&gate, &up].map(HostInput::of) else {
         return activation::silu(gate) * up;
@@ -24,7 +24,7 @@ struct SiluGate {
 }
 
 impl HostOperation<2> for SiluGate {
-    fn backward(self, gradient: HostArray, _: [bool; 2]) -> [Option<HostArray>; 2] {
+    fn backward(self, gradient: HostArray) -> [Option<HostArray>; 2] {
         let shape = gradient.shape();
         let mut of_gate = gradient.into_values();
         let mut of_up = vec![0.0; of_gate.len()];

@@ -14,25 +14,27 @@ pub(super) fn compare<const D: usize, const E: usize, const N: usize>(
     ours: impl Fn([Tensor<D>; N]) -> Tensor<E>,
     theirs: impl Fn([Tensor<D>; N]) -> Tensor<E>,
 ) {
-    let device = Device::flex().autodiff();
-    let inputs = inputs.map(|input| Tensor::from_data(input.into_data(), &device).require_grad());
-    let output = theirs(inputs.clone());
-    let along = Tensor::<E>::from_data(random(output.dims(), 1.0).into_data(), &device);
-    let of = |operation: &dyn Fn([Tensor<D>; N]) -> Tensor<E>| {
+    let shape = theirs(inputs.clone()).dims();
+    let along = random::<E>(shape, 1.0).into_data();
+    // The output, then the gradient of each input.
+    let of = |operation: &dyn Fn([Tensor<D>; N]) -> Tensor<E>, device: &Device| {
+        let leaf = |input: Tensor<D>| Tensor::from_data(input.into_data(), device).require_grad();
+        let inputs = inputs.clone().map(leaf);
         // Results of another operation, so that gradients have to go on from this one.
         let output = operation(inputs.clone().map(|input| input * 1.0));
-        let gradients = (output.clone() * along.clone()).sum().backward();
-        let gradients = inputs.each_ref().map(|input| input.grad(&gradients));
-        (output.into_data(), gradients.map(|gradient| gradient.map(Tensor::into_data)))
-    };
-    let (value, gradients) = of(&ours);
-    let (expected, expected_gradients) = of(&theirs);
-    let tolerance = Tolerance::<f32>::rel_abs(2e-5, 2e-5);
-    value.assert_approx_eq::<f32>(&expected, tolerance);
-    for (gradient, expected) in gradients.into_iter().zip(expected_gradients) {
-        let (Some(gradient), Some(expected)) = (gradient, expected) else {
-            unreachable!("every input has a gradient")
+        let gradients =
+            (output.clone() * Tensor::from_data(along.clone(), device)).sum().backward();
+        let of_input = |input: &Tensor<D>| match input.grad(&gradients) {
+            Some(gradient) => gradient.into_data(),
+            None => unreachable!("every input has a gradient"),
         };
-        gradient.assert_approx_eq::<f32>(&expected, tolerance);
+        [output.into_data()].into_iter().chain(inputs.iter().map(of_input)).collect::<Vec<_>>()
+    };
+    let device = Device::flex().autodiff();
+    let found = of(&ours, &device);
+    for (found, expected) in found.iter().zip(of(&theirs, &device)) {
+        found.assert_approx_eq::<f32>(&expected, Tolerance::rel_abs(2e-5, 2e-5));
     }
+    // What is computed again with checkpointing is the same to the last bit.
+    assert_eq!(found, of(&ours, &device.gradient_checkpointing()));
 }

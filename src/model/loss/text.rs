@@ -69,10 +69,10 @@ fn labels(tokens: &Tensor<3, Int>, valid: &Tensor<3>, [of_class, of_others]: [f3
     let valid: Vec<f32> = valid.to_data().iter().collect();
     let scale = 1.0 / (valid.iter().sum::<f32>() + 1e-8);
     let (mut classes, mut weights) = (Vec::new(), Vec::new());
-    let texts = tokens.chunks_exact(length).zip(valid.chunks_exact((length - 1).max(1)));
-    for (tokens, valid) in texts {
-        classes.extend(tokens[1..].iter().map(|token| *token as usize).chain([0]));
-        weights.extend(valid.iter().map(|valid| valid * scale).chain([0.0]));
+    let mut valid = valid.into_iter();
+    for text in tokens.chunks_exact(length) {
+        classes.extend(text[1..].iter().map(|token| *token as usize).chain([0]));
+        weights.extend(valid.by_ref().take(length - 1).map(|valid| valid * scale).chain([0.0]));
     }
     Labels { classes, weights, of_class, of_others }
 }
